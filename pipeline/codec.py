@@ -1,0 +1,111 @@
+"""Untrusted bytes → RGB uint8, safely; and back."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Pixels = NDArray[np.uint8]
+
+# Formats that are drawn by a decoder alone. EPS and the like start programs; the rest are rare or no pictures.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+# The size is checked against max_pixels from the header, before any pixel is decoded; Pillow's own guard would only
+# warn at first, and depends on a global.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class DecodeError(Exception):
+    """The bytes are no picture that can be used; the message is a short countable reason."""
+
+
+def decode(data: bytes, max_pixels: int) -> Pixels:
+    """Return a picture as its author would see it: RGB uint8 (H, W, 3), upright, on white, first frame.
+
+    Right for CMYK, alpha, palette, 16 bits a channel, grey, EXIF-rotated and animated files. Raises DecodeError for
+    anything else: no picture, damaged, truncated, or more than max_pixels pixels.
+    """
+    pixels, _ = decode_with_format(data, max_pixels)
+    return pixels
+
+
+def decode_with_format(data: bytes, max_pixels: int) -> tuple[Pixels, str]:
+    """Return decode(data, max_pixels) and the name of the file's format, as Pillow calls it."""
+    if not data:
+        raise DecodeError("empty file")
+    # Pillow warns of harmless oddities (a broken EXIF block, palette transparency); they are no news to the user.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if image.width * image.height > max_pixels:
+                    raise DecodeError("too many pixels")
+                return _to_rgb(image), str(image.format)
+        except DecodeError:
+            raise
+        except Image.UnidentifiedImageError:
+            raise DecodeError("not an image") from None
+        except Exception as error:  # a decoder on hostile bytes may raise anything
+            raise DecodeError(_reason(error)) from None
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16") or upright.mode == "I":
+        # 16 bits of grey: Pillow's own conversion to 8 clips instead of scaling.
+        deep = np.asarray(upright).astype(np.float64)
+        grey = np.clip(np.rint(deep / 257.0), 0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if upright.has_transparency_data:
+        # The same as Pillow's own palette and tRNS expansion, laid on the white that a browser page would show.
+        rgba = upright.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        upright = Image.alpha_composite(white, rgba)
+    return np.array(upright.convert("RGB"), dtype=np.uint8)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).lower()
+    return "truncated" if "truncated" in text or "unexpected end" in text else "damaged"
+
+
+def decode_trusted(data: bytes) -> Pixels:
+    """Return decode() of bytes that crawl-import has already found readable, three times as fast for a plain JPEG.
+
+    OpenCV and Pillow share libjpeg-turbo, but OpenCV ignores CMYK inversion and some EXIF rotations: only a
+    three-component JPEG without an EXIF or Adobe block takes the short way.
+    """
+    if _is_plain_jpeg(data):
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if pixels is not None:
+            return pixels.astype(np.uint8, copy=False)
+    return decode(data, max_pixels=2**31)
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Walk a JPEG's segments to its frame header: no APP1 (EXIF) or APP14 (Adobe) before it, three components."""
+    if data[:2] != b"\xff\xd8":
+        return False
+    at = 2
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in (0xE1, 0xEE):
+            return False
+        if 0xC0 <= marker <= 0xC2:
+            return data[at + 9] == 3
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """Return RGB uint8 (H, W, 3) as PNG bytes; lossless, fast rather than small (zlib level 1)."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise ValueError(f"OpenCV could not encode an image of shape {pixels.shape}")
+    return data.tobytes()

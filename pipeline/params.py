@@ -1,0 +1,120 @@
+"""Every knob, validated on load: one frozen model per section of params.yaml, unknown keys refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline import paths
+from pipeline.errors import ParamsError
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A frozen, strict part of params.yaml: "2" is no integer, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class CrawlParams(Section):
+    """What crawl-import takes in."""
+
+    holdout_fraction: Annotated[float, Field(gt=0.0, lt=1.0)]
+    max_bytes: Positive
+    max_pixels: Positive
+
+
+class Params(Section):
+    """All of params.yaml: the twelve settings of the reference recipe, the seed, and a section a stage."""
+
+    dataroot: Annotated[str, Field(min_length=1)]
+    workers: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    image_size: Positive
+    nc: int
+    nz: Positive
+    ngf: Positive
+    ndf: Positive
+    num_epochs: Positive
+    lr: Annotated[float, Field(gt=0.0, le=1.0)]
+    beta1: Annotated[float, Field(ge=0.0, lt=1.0)]
+    ngpu: Count
+    seed: Count
+    crawl: CrawlParams
+
+    @field_validator("image_size")
+    @classmethod
+    def _image_size(cls, size: int) -> int:
+        if size not in (32, 64, 128):
+            raise ValueError("must be 32, 64 or 128: the nets halve or double the side with each layer")
+        return size
+
+    @field_validator("nc")
+    @classmethod
+    def _channels(cls, channels: int) -> int:
+        if channels not in (1, 3):
+            raise ValueError("must be 1 (luma) or 3 (RGB)")
+        return channels
+
+
+Model = TypeVar("Model", bound=Section)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping; ParamsError where there is none.
+
+    YAML 1.2, because `dvc exp run -S lr=0.00001` writes 1e-05, which a YAML 1.1 reader such as PyYAML takes for a
+    string. The pure safe loader builds plain values only: no tag can make it call anything.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path} is missing; run from the project's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path} must hold `key: value` lines")
+    return content
+
+
+def validate(model: type[Model], content: Mapping[str, Any], origin: Path) -> Model:
+    """Return content as a model; ParamsError that names every wrong key, what it was and what it may be."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{origin}: {_describe(fault)}" for fault in error.errors()]
+        raise ParamsError("\n".join(lines)) from None
+
+
+def _describe(fault: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if fault["type"] == "missing":
+        return f"{key}: missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]} (found {fault['input']!r})"
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Load and validate params.yaml whole, so that a fault in any section is found before any stage works."""
+    return validate(Params, read_yaml(path), path)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one with dotted keys: {"a": {"b": 1}} gives {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,87 @@
+"""Image shards: the Parquet schema, and reading and writing them a few images at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.atomic import whole_file
+from pipeline.errors import StageError
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+# `truth`, `truth_copy_of` and `pristine` are what a recipe knows of the images that it made; they are null for crawled
+# ones, and no stage may use them for a decision. `pristine` is the undamaged original (PNG), null where `image` is it.
+RAW_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("id", pa.string()),
+        ("path", pa.string()),
+        ("image", IMAGE),
+        ("source", pa.string()),
+        ("fetched_at", pa.timestamp("us", tz="UTC")),
+        ("licence", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("split", pa.string()),
+        ("error", pa.string()),
+        ("truth", pa.string()),
+        ("truth_copy_of", pa.int64()),
+        ("pristine", pa.binary()),
+    ],
+    # What Hugging Face `datasets` reads to show the column as pictures.
+    metadata={"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})},
+)
+
+CLEAN_SCHEMA = pa.schema(
+    [RAW_SCHEMA.field(name) for name in ("row", "id", "path", "image", "split")] + [pa.field("repair", pa.string())],
+    metadata=RAW_SCHEMA.metadata,
+)
+
+# Few enough that a group of photographs of 10 MB fits into memory, many enough that Parquet's overhead is nothing.
+ROWS_PER_GROUP = 64
+
+
+def shard_paths(folder: Path, stage: str) -> list[Path]:
+    """Return a folder's shards in order; StageError that names the stage to run where there are none."""
+    shards = sorted(folder.glob("*.parquet"))
+    if not shards:
+        raise StageError(f"{folder} holds no shards; run 'dvc repro {stage}' first")
+    return shards
+
+
+def shard_sizes(shards: Sequence[Path]) -> list[int]:
+    """Return the number of rows in each shard, from its footer."""
+    return [pq.read_metadata(shard).num_rows for shard in shards]
+
+
+def write_shard(path: Path, rows: Iterator[dict[str, Any]], schema: pa.Schema) -> int:
+    """Write rows as a Parquet file, whole or not at all, and return their number; memory holds one row group.
+
+    The images are compressed already, so the file is not.
+    """
+    written = 0
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="none") as writer:
+        group: list[dict[str, Any]] = []
+        for row in rows:
+            group.append(row)
+            if len(group) == ROWS_PER_GROUP:
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                written += len(group)
+                group = []
+        writer.write_table(pa.Table.from_pylist(group, schema=schema))
+        written += len(group)
+    return written
+
+
+def read_rows(shard: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield a shard's rows as dicts, reading one row group at a time and only the named columns."""
+    with pq.ParquetFile(shard) as file:
+        for batch in file.iter_batches(ROWS_PER_GROUP, columns=list(columns)):
+            yield from batch.to_pylist()
