@@ -105,7 +105,16 @@ def _is_plain_jpeg(data: bytes) -> bool:
 
 def encode_png(pixels: Pixels) -> bytes:
     """Return RGB uint8 (H, W, 3) as PNG bytes; lossless, fast rather than small (zlib level 1)."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return _encode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
+    """Return RGB uint8 (H, W, 3) as JPEG bytes; quality 0 to 100."""
+    return _encode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _encode(suffix: str, pixels: Pixels, options: list[int]) -> bytes:
+    done, data = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise ValueError(f"OpenCV could not encode an image of shape {pixels.shape}")
     return data.tobytes()

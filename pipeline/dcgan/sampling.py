@@ -1,0 +1,48 @@
+"""From weights and noise to pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.dcgan.networks import Generator
+from pipeline.dcgan.weights import load_weights, read_weights
+from pipeline.errors import StageError
+from pipeline.faces import Faces
+
+
+def load_generator(path: Path, device: torch.device) -> Generator:
+    """Return the generator that a safetensors file holds, in eval mode on the device.
+
+    Raises StageError where the file is missing, unreadable, or its metadata does not name the network in it.
+    """
+    tensors, metadata = read_weights(path)
+    try:
+        sizes = {name: int(metadata[name]) for name in ("nz", "ngf", "nc", "image_size")}
+    except (KeyError, ValueError):
+        raise StageError(f"{path} does not say nz, ngf, nc and image_size; run 'dvc repro -f train'") from None
+    netG = Generator(**sizes)
+    load_weights(netG, tensors, path)
+    return netG.to(device).eval()
+
+
+def sample_noise(n: int, nz: int, seed: int) -> Tensor:
+    """Return noise (n, nz, 1, 1) float32 from N(0, 1), on the CPU; the same for a seed on every machine."""
+    return torch.randn(n, nz, 1, 1, generator=torch.Generator().manual_seed(seed))
+
+
+def to_uint8(images: Tensor) -> Faces:
+    """Return images (N, C, H, W) in [-1, 1] as uint8 (N, H, W, C)."""
+    pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def generate(netG: Generator, z: Tensor, batch_size: int) -> Faces:
+    """Return the pictures uint8 (N, H, W, C) that netG, in eval mode, makes of noise z (N, nz, 1, 1)."""
+    device = next(netG.parameters()).device
+    netG.eval()
+    with torch.inference_mode():
+        return np.concatenate([to_uint8(netG(batch.to(device))) for batch in torch.split(z, batch_size)])

@@ -1,0 +1,82 @@
+"""What DVC knows of the stage that runs: which invocation started it, its params and the digests of its inputs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipeline import paths
+from pipeline.params import read_yaml
+
+
+def invocation() -> psutil.Process:
+    """Return the process that all stages of one `dvc repro` or `dvc exp run` share: the nearest ancestor that is dvc.
+
+    No environment variable does: under `dvc queue` it would come from the shell that started the queue, and reach
+    every experiment. A stage that was started by hand is its own invocation.
+    """
+    this = psutil.Process()
+    return next((process for process in this.parents() if _is_dvc(process)), this)
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    try:
+        words = process.cmdline()[:3]
+    except psutil.Error:
+        return False
+    return any(Path(word).name in ("dvc", "dvc.exe") for word in words)
+
+
+def process_key(process: psutil.Process) -> str:
+    """Return what tells a process from every other: host, pid, and start time, because pids are used again."""
+    return f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"
+
+
+def is_gone(key: str) -> bool:
+    """Whether the process with that key ran on this host and has ended; False for another host's."""
+    host, pid, started = key.rsplit("/", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(pid))
+        return process.status() == psutil.STATUS_ZOMBIE or f"{process.create_time():.2f}" != started
+    except psutil.NoSuchProcess:
+        return True
+
+
+def experiment_name() -> str | None:
+    """Return the name of the DVC experiment that this stage runs in, None under `dvc repro`."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
+def git_commit() -> str:
+    """Return the commit that the stage's code is based on, or `unknown` outside git."""
+    if revision := os.environ.get("DVC_EXP_BASELINE_REV"):
+        return revision
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+def stage_params(stage: str, flat_params: dict[str, Any]) -> dict[str, Any]:
+    """Return the params that dvc.yaml lists for a stage: those, and only those, can change its result."""
+    listed = _stage(stage).get("params", [])
+    return {key: flat_params[key] for key in listed if key in flat_params}
+
+
+def input_digests(stage: str) -> dict[str, str]:
+    """Return {path: DVC's md5} for the stage's deps that other stages write, as dvc.lock has them."""
+    locked = read_yaml(paths.DVC_LOCK).get("stages", {}) if paths.DVC_LOCK.exists() else {}
+    written = {out["path"]: out["md5"] for entry in locked.values() for out in entry.get("outs", []) if "md5" in out}
+    deps: Iterable[str] = _stage(stage).get("deps", [])
+    return {dep: written[dep] for dep in deps if dep in written}
+
+
+def _stage(stage: str) -> dict[str, Any]:
+    found: dict[str, Any] = read_yaml(paths.DVC_YAML).get("stages", {}).get(stage, {}) if paths.DVC_YAML.exists() else {}
+    return found

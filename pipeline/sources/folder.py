@@ -1,0 +1,84 @@
+"""A folder of crawled files, read recursively; links and special files are recorded, never followed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from pipeline.sources.items import Item, Unit, cut
+
+
+@dataclass(frozen=True)
+class Found:
+    """One name in the folder: its path below the root as bytes (a name may be no text), size, mtime, or a fault."""
+
+    path: bytes
+    size: int = 0
+    modified: float = 0.0
+    error: str | None = None
+
+
+def folder_units(root: Path, max_bytes: int) -> list[Unit]:
+    """Return the shards of a folder, its files in sorted path order."""
+    found = sorted(_walk(os.fsencode(root)), key=lambda entry: entry.path)
+    shards = cut(found, size_of=lambda entry: min(entry.size, max_bytes))
+    return [Unit(first, len(entries), partial(_read, root, entries, max_bytes)) for first, entries in shards]
+
+
+def _walk(root: bytes) -> Iterator[Found]:
+    """Yield every file below root; what can't be listed or is no regular file comes with its error."""
+    pending = [b""]
+    while pending:
+        below = pending.pop()
+        try:
+            entries = list(os.scandir(os.path.join(root, below)))
+        except OSError as fault:
+            yield Found(below, error=_reason(fault))
+            continue
+        for entry in entries:
+            path = os.path.join(below, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+            else:
+                yield _look(entry, path)
+
+
+def _look(entry: os.DirEntry[bytes], path: bytes) -> Found:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError as fault:
+        return Found(path, error=_reason(fault))
+    if stat.S_ISLNK(status.st_mode):
+        return Found(path, error="link")
+    if not stat.S_ISREG(status.st_mode):
+        return Found(path, error="not a file")
+    return Found(path, status.st_size, status.st_mtime)
+
+
+def _read(root: Path, entries: Sequence[Found], max_bytes: int) -> Iterator[Item]:
+    for entry in entries:
+        data, error = None, entry.error
+        if error is None:
+            data, error = _read_file(os.path.join(os.fsencode(root), entry.path), max_bytes)
+        modified = datetime.fromtimestamp(entry.modified, UTC) if entry.error is None else None
+        # A name that is no UTF-8 is shown with escapes: Parquet's strings are UTF-8.
+        yield Item(entry.path.decode("utf-8", "backslashreplace"), str(root), data, error, modified)
+
+
+def _read_file(path: bytes, max_bytes: int) -> tuple[bytes | None, str | None]:
+    """Return (bytes, None) or (None, reason); a file swapped for a link or a pipe since it was listed is refused."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as fault:
+        return None, _reason(fault)
+    return (None, "too large") if len(data) > max_bytes else (data, None)
+
+
+def _reason(fault: OSError) -> str:
+    return (fault.strerror or "unreadable").lower()

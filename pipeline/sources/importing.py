@@ -1,0 +1,131 @@
+"""From a dataroot to shards: find the source by its kind, and turn every file in it into a row."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.codec import DecodeError, decode_with_format
+from pipeline.errors import ParamsError, StageError
+from pipeline.params import CrawlParams, read_yaml
+from pipeline.records import RAW_SCHEMA, write_shard
+from pipeline.sources.archive import TAR_SUFFIXES, ZIP_SUFFIXES, archive_units
+from pipeline.sources.builtin import builtin_units
+from pipeline.sources.folder import folder_units
+from pipeline.sources.items import Item, Unit
+from pipeline.workers import Workers
+
+SUPPORTED = "a folder, an archive (.zip .tar .tar.gz .tgz), or a recipe (.yaml with `kind: builtin`)"
+
+
+@contextmanager
+def open_source(dataroot: Path, crawl: CrawlParams) -> Iterator[list[Unit]]:
+    """Yield the shards that a dataroot gives; they can be read inside the `with` only.
+
+    ParamsError where the dataroot is of no known kind, StageError where it is missing or damaged.
+    """
+    if dataroot.is_dir():
+        yield folder_units(dataroot, crawl.max_bytes)
+    elif not dataroot.exists():
+        raise StageError(
+            f"dataroot {dataroot} does not exist; in `dvc exp run --temp` or `--queue` a path inside the project is "
+            "seen only if git or DVC tracks it: name it by its absolute path, or `dvc add` it"
+        )
+    elif dataroot.name.endswith((*ZIP_SUFFIXES, *TAR_SUFFIXES)):
+        with archive_units(dataroot, crawl.max_bytes) as units:
+            yield units
+    elif dataroot.suffix in (".yaml", ".yml"):
+        recipe = read_yaml(dataroot)
+        if recipe.get("kind") != "builtin":
+            raise ParamsError(f"{dataroot}: kind {recipe.get('kind')!r} is not supported; dataroot may be {SUPPORTED}")
+        yield builtin_units(dataroot, recipe)
+    else:
+        raise ParamsError(f"dataroot {dataroot} is of no supported kind; it may be {SUPPORTED}")
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What came of one shard: images by split, failed files by reason, and a digest of the ids in order."""
+
+    splits: Counter[str]
+    errors: Counter[str]
+    ids: str
+
+
+def import_source(dataroot: Path, crawl: CrawlParams, target: Path, workers: Workers) -> list[ShardSummary]:
+    """Write a dataroot's files as shards (records.RAW_SCHEMA) into the folder target, one row a file.
+
+    The folder is emptied first. The shards are the same for the same input, whatever the number of workers.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    with open_source(dataroot, crawl) as units:
+        if not units:
+            raise StageError(f"dataroot {dataroot} holds no files")
+        job = partial(_import_unit, crawl=crawl, target=target)
+        jobs = list(enumerate(units))
+        return list(workers.map(job, jobs, label="crawl-import", sizes=[unit.images for unit in units]))
+
+
+def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path) -> ShardSummary:
+    number, unit = job
+    splits: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    digest = hashlib.sha256()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for row, item in enumerate(unit.read(), start=unit.first_row):
+            record = to_row(row, item, crawl)
+            if record["error"] is None:
+                splits[record["split"]] += 1
+            else:
+                errors[record["error"]] += 1
+            digest.update(f"{record['path']}\0{record['id']}\n".encode())
+            yield record
+
+    write_shard(target / f"{number:05d}.parquet", rows(), RAW_SCHEMA)
+    return ShardSummary(splits, errors, digest.hexdigest())
+
+
+def to_row(row: int, item: Item, crawl: CrawlParams) -> dict[str, Any]:
+    """Return one row of a shard: the file's id, size, format and split, or why it can't be read."""
+    record: dict[str, Any] = {
+        "row": row,
+        "id": None,
+        "path": item.path,
+        "image": {"bytes": None, "path": item.path},
+        "source": item.source,
+        "fetched_at": item.fetched_at,
+        "licence": item.licence,
+        "error": item.error,
+        "truth": item.truth,
+        "truth_copy_of": item.truth_copy_of,
+        "pristine": item.pristine,
+    }
+    if item.data is None:
+        return record | {"split": split_of(item.path.encode(), crawl.holdout_fraction)}
+    record["id"] = hashlib.sha256(item.data).hexdigest()
+    record["split"] = split_of(item.data if item.split_by is None else item.split_by, crawl.holdout_fraction)
+    try:
+        pixels, record["format"] = decode_with_format(item.data, crawl.max_pixels)
+    except DecodeError as fault:
+        return record | {"error": str(fault)}
+    record["height"], record["width"] = pixels.shape[:2]
+    record["image"] = {"bytes": item.data, "path": item.path}
+    return record
+
+
+def split_of(content: bytes, holdout_fraction: float) -> str:
+    """Return `holdout` for that share of all contents and `train` for the rest, by the first 32 bits of the SHA-256.
+
+    By content, so that no later setting, and no other file, moves an image from one side to the other.
+    """
+    share = int.from_bytes(hashlib.sha256(content).digest()[:4], "big") / 2**32
+    return "holdout" if share < holdout_fraction else "train"

@@ -1,0 +1,193 @@
+"""MLflow: one parent run per invocation of dvc, one child run per stage. The only module that imports mlflow.
+
+mlflow takes seconds to import, so it is imported when the first run is opened, not with this module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from pipeline import invocation, paths
+from pipeline.codec import Pixels
+from pipeline.errors import StageError
+from pipeline.params import Params, flatten
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "anime-dcgan"
+
+PARENT_TAG = "mlflow.parentRunId"
+PROCESS_TAG = "process"
+
+
+class StageRun:
+    """The MLflow run of a stage, and its parent.
+
+    A fault of the tracking store is printed and never ends the stage: every figure is also in metrics/ and plots/.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, parent_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+        self.parent_id = parent_id
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log figures in one batch; step is the x of their curves."""
+        self._guard("figures", lambda: self._log_metrics(self.run_id, metrics, step))
+
+    def log_parent_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log headline figures onto the invocation's run, where the UI compares experiments."""
+        self._guard("figures", lambda: self._log_metrics(self.parent_id, metrics, None))
+
+    def log_image(self, pixels: Pixels, key: str, step: int) -> None:
+        """Log RGB uint8 (H, W, 3) under a key and a step, for the image grid."""
+        self._guard(key, lambda: self._client.log_image(self.run_id, pixels, key=key, step=step))
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Log a file into a folder of the run's artifacts ("" is the top)."""
+        self._guard(str(path), lambda: self._client.log_artifact(self.run_id, str(path), folder or None))
+
+    def log_input(self, name: str, digest: str) -> None:
+        """Log a data set that the stage reads, by name and digest."""
+        self._guard(name, lambda: self._log_inputs({name: digest}))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Tag the stage's run and its parent."""
+
+        def tag() -> None:
+            for run_id in (self.run_id, self.parent_id):
+                for key, value in tags.items():
+                    self._client.set_tag(run_id, key, value)
+
+        self._guard("tags", tag)
+
+    def _log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int | None) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        batch = [Metric(key, float(value), now, step or 0) for key, value in metrics.items()]
+        self._client.log_batch(run_id, metrics=batch)
+
+    def _log_inputs(self, digests: Mapping[str, str]) -> None:
+        from mlflow.entities import Dataset, DatasetInput
+
+        # MLflow refuses digests of more than 36 characters; a SHA-256's first 32 tell any two data sets apart.
+        datasets = [Dataset(name, digest[:36], "local", name) for name, digest in digests.items()]
+        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset) for dataset in datasets])
+
+    def _guard(self, what: str, log: Callable[[], None]) -> None:
+        try:
+            log()
+        except Exception as fault:  # the store may be a server that is away, a full disk, a locked database
+            print(f"warning: MLflow did not take {what}: {fault}", file=sys.stderr)
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, or the main checkout's store: a temporary checkout's would vanish with it."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.main_checkout(Path.cwd()) / 'mlflow.db'}"
+
+
+def _experiment_id(client: MlflowClient) -> str:
+    if found := client.get_experiment_by_name(EXPERIMENT):
+        return str(found.experiment_id)
+    # Of a server, the artifact store is the server's choice; the local one must not depend on who ran first, where.
+    local = "://" not in tracking_uri() or tracking_uri().startswith("sqlite:")
+    artifacts = (paths.main_checkout(Path.cwd()) / "mlartifacts").as_uri() if local else None
+    return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+
+
+@contextmanager
+def open_store() -> Iterator[tuple[MlflowClient, str]]:
+    """Yield a client and the experiment's id, under a lock between this machine's processes.
+
+    The lock, because a first use makes the database: of three processes that did so at once, one or none lived.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    state = paths.state_dir()
+    state.mkdir(exist_ok=True)
+    with FileLock(state / "mlflow.lock"):
+        client = MlflowClient(tracking_uri())
+        try:
+            experiment_id = _experiment_id(client)
+        except MlflowException as fault:
+            raise StageError(f"the MLflow store {tracking_uri()} does not answer: {fault}") from None
+        yield client, experiment_id
+
+
+def mark_dead_runs(client: MlflowClient, experiment_id: str) -> None:
+    """End as KILLED the runs whose process is gone: a SIGKILL leaves no time to say so."""
+    for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        key = run.data.tags.get(PROCESS_TAG)
+        if key and invocation.is_gone(key):
+            client.set_tag(run.info.run_id, "error", "the process ended without a word (killed?)")
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _open_parent(client: MlflowClient, experiment_id: str, params: Params, common: dict[str, str]) -> str:
+    """Return the invocation's run, set RUNNING: the one that an earlier stage made, or a new one with all params."""
+    from mlflow.entities import Param
+
+    key = invocation.process_key(invocation.invocation())
+    own = f"tags.{PROCESS_TAG} = '{key}' and tags.kind = 'invocation'"
+    if found := client.search_runs([experiment_id], own, max_results=1):
+        parent_id = str(found[0].info.run_id)
+        client.update_run(parent_id, status="RUNNING")
+        return parent_id
+    name = invocation.experiment_name() or time.strftime("repro-%Y%m%d-%H%M%S")
+    tags = {**common, PROCESS_TAG: key, "kind": "invocation"}
+    parent = client.create_run(experiment_id, tags=tags, run_name=name)
+    flat = flatten(params.model_dump())
+    client.log_batch(parent.info.run_id, params=[Param(name, str(value)) for name, value in flat.items()])
+    return str(parent.info.run_id)
+
+
+@contextmanager
+def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
+    """Open a stage's run below its invocation's, log its params and inputs, and end both with what became of it.
+
+    A stage that raises leaves a FAILED run with the error as a tag, one that is interrupted a KILLED one.
+    """
+    import psutil
+    from mlflow.entities import Param
+
+    common = {
+        "mlflow.source.git.commit": invocation.git_commit(),
+        "git_commit": invocation.git_commit(),
+        "dvc_exp": invocation.experiment_name() or "",
+        "device": "cpu",
+    }
+    with open_store() as (client, experiment_id):
+        mark_dead_runs(client, experiment_id)
+        parent_id = _open_parent(client, experiment_id, params, common)
+        process = invocation.process_key(psutil.Process())
+        tags = {**common, PARENT_TAG: parent_id, PROCESS_TAG: process, "stage": stage}
+        child = client.create_run(experiment_id, tags=tags, run_name=stage)
+    run = StageRun(client, child.info.run_id, parent_id)
+    own = invocation.stage_params(stage, flatten(params.model_dump()))
+    client.log_batch(run.run_id, params=[Param(name, str(value)) for name, value in own.items()])
+    for name, digest in invocation.input_digests(stage).items():
+        run.log_input(name, digest)
+
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    except BaseException as fault:
+        status = "FAILED" if isinstance(fault, Exception) else "KILLED"
+        run.set_tags({"error": f"{type(fault).__name__}: {fault}"[:500]})
+        raise
+    finally:
+        for run_id in (run.run_id, run.parent_id):
+            run._guard("the end of a run", lambda run_id=run_id: client.set_terminated(run_id, status))  # noqa: SLF001

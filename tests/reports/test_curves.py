@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.reports.curves import loss_plot
+
+HEADER = "step,epoch,kimg,lossD_real,lossD_fake,lossG,D_x,D_G_z1,D_G_z2\n"
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+@pytest.mark.parametrize("rows", [pytest.param(1, id="one tick"), pytest.param(20, id="twenty ticks")])
+def test_loss_plot_is_a_picture_whose_bytes_repeat(tmp_path: Path, rows: int) -> None:
+    table = tmp_path / "losses.csv"
+    table.write_text(HEADER + "".join(f"{step},1,{step / 10},0.5,0.4,{step},0.7,0.3,0.2\n" for step in range(rows)))
+    loss_plot(table, tmp_path / "a.png")
+    loss_plot(table, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert pixels(tmp_path / "a.png").shape[:2] == (600, 900)
+
+
+def test_loss_plot_follows_the_losses(tmp_path: Path) -> None:
+    pictures = []
+    for loss in (1, 5):
+        table = tmp_path / "losses.csv"
+        table.write_text(HEADER + f"0,1,0,0.5,0.4,0,0.7,0.3,0.2\n1,1,1,0.5,0.4,{loss},0.7,0.3,0.2\n")
+        loss_plot(table, tmp_path / "a.png")
+        pictures.append(pixels(tmp_path / "a.png"))
+    assert not np.array_equal(*pictures)
