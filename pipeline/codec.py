@@ -8,7 +8,7 @@ import warnings
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
@@ -48,7 +48,7 @@ def decode_with_format(data: bytes, max_pixels: int) -> tuple[Pixels, str]:
                 return _to_rgb(image), str(image.format)
         except DecodeError:
             raise
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             raise DecodeError("not an image") from None
         except Exception as error:  # a decoder on hostile bytes may raise anything
             raise DecodeError(_reason(error)) from None

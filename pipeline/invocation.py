@@ -56,11 +56,14 @@ def experiment_name() -> str | None:
 
 
 def git_commit() -> str:
-    """Return the commit that the stage's code is based on, or `unknown` outside git."""
+    """Return the commit that the stage's code is based on, or `unknown` without git."""
     if revision := os.environ.get("DVC_EXP_BASELINE_REV"):
         return revision
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
 
 
 def stage_params(stage: str, flat_params: dict[str, Any]) -> dict[str, Any]:
@@ -78,5 +81,6 @@ def input_digests(stage: str) -> dict[str, str]:
 
 
 def _stage(stage: str) -> dict[str, Any]:
-    found: dict[str, Any] = read_yaml(paths.DVC_YAML).get("stages", {}).get(stage, {}) if paths.DVC_YAML.exists() else {}
-    return found
+    stages = read_yaml(paths.DVC_YAML)["stages"] if paths.DVC_YAML.exists() else {}
+    entry: dict[str, Any] = stages.get(stage, {})
+    return entry

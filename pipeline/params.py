@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
@@ -32,6 +32,39 @@ class CrawlParams(Section):
     max_pixels: Positive
 
 
+class AugmentParams(Section):
+    """Which differentiable augmentations netD sees everything through."""
+
+    color: bool
+    translation: bool
+    cutout: bool
+
+
+class TrainParams(Section):
+    """What the reference recipe leaves open, and what it does not have."""
+
+    precision: Literal["auto", "bf16", "fp32"]
+    flip: bool
+    augment: AugmentParams
+    ema: bool
+    ema_kimg: Annotated[float, Field(gt=0.0)]
+    ema_rampup: Annotated[float, Field(gt=0.0)]
+    log_steps: Positive
+    gif_frames: Annotated[int, Field(ge=2)]
+    min_steps: Count
+    checkpoint_minutes: Annotated[float, Field(gt=0.0)]
+    keep_checkpoints: Positive
+
+
+class EvaluateParams(Section):
+    """How much is compared, and how."""
+
+    n_generated: Annotated[int, Field(ge=64)]
+    n_train: Annotated[int, Field(ge=64)]
+    kid_subsets: Annotated[int, Field(ge=2)]
+    nearest_k: Positive
+
+
 class Params(Section):
     """All of params.yaml: the twelve settings of the reference recipe, the seed, and a section a stage."""
 
@@ -49,6 +82,8 @@ class Params(Section):
     ngpu: Count
     seed: Count
     crawl: CrawlParams
+    train: TrainParams
+    evaluate: EvaluateParams
 
     @field_validator("image_size")
     @classmethod

@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -69,6 +70,11 @@ class StageRun:
                     self._client.set_tag(run_id, key, value)
 
         self._guard("tags", tag)
+
+    def end(self, status: str) -> None:
+        """End the stage's run, and its parent until the next stage begins: FINISHED, FAILED or KILLED."""
+        for run_id in (self.run_id, self.parent_id):
+            self._guard("the end of a run", partial(self._client.set_terminated, run_id, status))
 
     def _log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int | None) -> None:
         from mlflow.entities import Metric
@@ -189,5 +195,4 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         run.set_tags({"error": f"{type(fault).__name__}: {fault}"[:500]})
         raise
     finally:
-        for run_id in (run.run_id, run.parent_id):
-            run._guard("the end of a run", lambda run_id=run_id: client.set_terminated(run_id, status))  # noqa: SLF001
+        run.end(status)

@@ -23,7 +23,12 @@ class Workers:
         self._in_flight = 2 * processes
 
     def map(
-        self, function: Callable[[Item], Result], items: Sequence[Item], *, label: str, sizes: Sequence[int] | None = None
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        label: str,
+        sizes: Sequence[int],
     ) -> Iterator[Result]:
         """Yield function(item) for each item, in the order of items, under a progress bar.
 
@@ -31,7 +36,6 @@ class Workers:
         number of images in each item, so that the bar shows images a second. At most twice as many items as processes
         are in flight, so a slow consumer holds the work back instead of filling memory.
         """
-        sizes = [1] * len(items) if sizes is None else sizes
         with tqdm(total=sum(sizes), desc=label, unit="img", mininterval=0.5) as bar:
             for size, result in zip(sizes, self._results(function, items), strict=True):
                 bar.update(size)

@@ -26,6 +26,6 @@ def run_stage(name: str, main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
+def _terminate(signum: int, _frame: FrameType | None) -> None:
     """Leave by an exception, so that `with` blocks close: the MLflow run is ended, temporary files are removed."""
     sys.exit(128 + signum)

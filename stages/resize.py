@@ -10,7 +10,7 @@ import time
 
 from pipeline import paths
 from pipeline.atomic import write_json
-from pipeline.faces import pack_faces
+from pipeline.packing import pack_faces
 from pipeline.params import load_params
 from pipeline.tracking import stage_run
 from pipeline.workers import open_workers

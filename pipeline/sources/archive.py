@@ -165,7 +165,7 @@ def _gunzip(path: Path, target: Path) -> None:
     with gzip.open(path) as packed, target.open("wb") as unpacked:
         while chunk := packed.read(1 << 20):
             if unpacked.tell() + len(chunk) > limit:
-                raise StageError(f"{path} is a compression bomb: it unpacks to more than {MAX_EXPANSION} times its size")
+                raise StageError(f"{path} is a compression bomb: over {MAX_EXPANSION} times its size unpacked")
             unpacked.write(chunk)
 
 

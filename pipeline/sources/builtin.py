@@ -80,9 +80,7 @@ def plan(recipe: BuiltinRecipe) -> list[Planned]:
     shuffled = [kinds[index] for index in rng.permutation(recipe.count)]
     clean = [row for row, kind in enumerate(shuffled) if kind == "clean"]
     copied = rng.choice(clean, recipe.count)
-    return [
-        Planned(row, kind, int(copied[row]) if kind in COPIES else row) for row, kind in enumerate(shuffled)
-    ]
+    return [Planned(row, kind, int(copied[row]) if kind in COPIES else row) for row, kind in enumerate(shuffled)]
 
 
 @cache

@@ -6,18 +6,21 @@ Every function takes pixels, RGB uint8 (H, W, 3), and a generator that draws the
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.codec import Pixels, encode_jpeg, encode_png
 
 Damage = Callable[[Pixels, np.random.Generator], bytes]
 
 
-def _to_pixels(values: np.ndarray) -> Pixels:
+def _to_pixels(values: NDArray[np.floating[Any]]) -> Pixels:
     """Round and clip 0…255 floats to uint8."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    rounded: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def reencoded(pixels: Pixels, rng: np.random.Generator) -> bytes:

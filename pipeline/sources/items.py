@@ -56,5 +56,3 @@ def cut(entries: Sequence[Entry], size_of: Callable[[Entry], int]) -> Iterator[t
         held += size
     if start < len(entries):
         yield start, entries[start:]
-
-

@@ -1,0 +1,77 @@
+"""The command `dcgan`: pictures from a trained generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from pipeline import paths
+from pipeline.dcgan.interpolation import interpolate as noise_between
+from pipeline.dcgan.networks import Generator
+from pipeline.dcgan.sampling import generate as pictures_of
+from pipeline.dcgan.sampling import load_generator, sample_noise
+from pipeline.errors import StageError
+from pipeline.reports.grids import grid, write_png
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+BATCH_SIZE = 64
+
+Weights = Annotated[Path, typer.Option(help="The generator, as the train stage writes it.")]
+Seed = Annotated[int, typer.Option(min=0, help="Other faces for another seed.")]
+Truncation = Annotated[float, typer.Option(min=0.0, help="Multiplies the noise: below 1 less varied, more typical.")]
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="A .png file takes all faces as a grid, a folder one file a face.")] = Path(
+        "generated.png"
+    ),
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces.")] = 64,
+    columns: Annotated[int, typer.Option(min=1, help="Faces in a row of the grid.")] = 8,
+    seed: Seed = 0,
+    truncation: Truncation = 1.0,
+    weights: Weights = paths.GENERATOR,
+) -> None:
+    """Draw new faces."""
+    if out.suffix not in (".png", ""):
+        raise typer.BadParameter("must be a .png file or a folder", param_hint="--out")
+    netG = _open(weights)
+    faces = pictures_of(netG, sample_noise(count, netG.nz, seed) * truncation, BATCH_SIZE)
+    if out.suffix:
+        write_png(grid(faces, columns), out)
+    else:
+        digits = len(str(count - 1))
+        for number, face in enumerate(faces):
+            write_png(np.broadcast_to(face, (*face.shape[:2], 3)), out / f"{number:0{digits}}.png")
+    typer.echo(f"{count} faces: {out}")
+
+
+@app.command()
+def interpolate(
+    out: Annotated[Path, typer.Option(help="The .png file.")] = Path("interpolation.png"),
+    rows: Annotated[int, typer.Option(min=1, help="How many pairs of faces.")] = 8,
+    steps: Annotated[int, typer.Option(min=2, help="Faces in a row, the pair included.")] = 8,
+    seed: Seed = 0,
+    truncation: Truncation = 1.0,
+    weights: Weights = paths.GENERATOR,
+) -> None:
+    """Draw the faces between pairs of faces, a row a pair."""
+    if out.suffix != ".png":
+        raise typer.BadParameter("must be a .png file", param_hint="--out")
+    netG = _open(weights)
+    start, end = torch.split(sample_noise(2 * rows, netG.nz, seed) * truncation, rows)
+    write_png(grid(pictures_of(netG, noise_between(start, end, steps), BATCH_SIZE), steps), out)
+    typer.echo(f"{rows} rows of {steps} faces: {out}")
+
+
+def _open(weights: Path) -> Generator:
+    try:
+        return load_generator(weights, torch.device("cpu"))
+    except StageError as fault:
+        typer.echo(f"dcgan: {fault}", err=True)
+        raise typer.Exit(1) from None

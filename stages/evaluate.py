@@ -1,0 +1,69 @@
+"""evaluate: measure what netG draws against real faces that it never saw, and show it.
+
+Reads   models/generator.safetensors, models/generator_live.safetensors, data/faces/*.npy
+Writes  metrics/evaluate.json, plots/samples.png, real_vs_generated.png, interpolation.png, nearest.png
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from pipeline import paths
+from pipeline.atomic import write_json
+from pipeline.dcgan.device import choose_accelerator
+from pipeline.dcgan.sampling import generate, load_generator, sample_noise
+from pipeline.metrics.backbone import open_backbone
+from pipeline.metrics.coverage import nearest
+from pipeline.metrics.features import cached_features, extract_features, spread
+from pipeline.metrics.rulers import load_enough, load_rulers
+from pipeline.metrics.scores import all_figures, summary
+from pipeline.params import load_params
+from pipeline.reports.grids import write_png
+from pipeline.reports.samples import SHOWN, evaluation_pictures
+from pipeline.tracking import stage_run
+from stages import run_stage
+
+BATCH = 128
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_params()
+    knobs = params.evaluate
+    with stage_run("evaluate", params) as run:
+        began = time.monotonic()
+        device = torch.device(choose_accelerator(params.ngpu, torch.cuda.device_count()))
+        run.set_tags({"device": device.type})
+        nets = {"": load_generator(paths.GENERATOR, device)}
+        if paths.GENERATOR_LIVE.exists():
+            nets["live"] = load_generator(paths.GENERATOR_LIVE, device)
+        rulers = load_rulers()
+        train = spread(load_enough("train"), knobs.n_train)
+
+        z = sample_noise(knobs.n_generated, nets[""].nz, params.seed)
+        drawn = {who: generate(netG, z, BATCH) for who, netG in nets.items()}
+
+        backbone, cache = open_backbone(device, *train.shape[2:]), paths.state_dir() / "features"
+        real = {ruler: cached_features(faces, backbone, f"holdout {ruler}", cache) for ruler, faces in rulers.items()}
+        seen = cached_features(train, backbone, "train", cache)
+        loaded = time.monotonic()
+        fakes = {who: extract_features(faces, backbone, f"generated {who}".rstrip()) for who, faces in drawn.items()}
+        img_per_s = knobs.n_generated * len(drawn) / (time.monotonic() - loaded)
+        figures = all_figures({**fakes, "floor": spread(seen, knobs.n_generated)}, real, knobs, params.seed)
+
+        twins = train[nearest(fakes[""][:SHOWN], seen)]
+        for name, pixels in evaluation_pictures(nets[""], params.seed, drawn[""], rulers["clean"], twins).items():
+            write_png(pixels, paths.PLOTS / f"{name}.png")
+            run.log_image(pixels, name, step=0)
+        run.log_parent_metrics(figures)
+        seconds = time.monotonic() - began
+        figures |= {"n_generated": knobs.n_generated, "seconds": round(seconds, 1), "img_per_s": round(img_per_s, 1)}
+        run.log_metrics(figures)
+        write_json(paths.metrics_file("evaluate"), figures)
+        print(f"evaluate: {summary(figures)}; see plots/samples.png and metrics/evaluate.json")
+
+
+if __name__ == "__main__":
+    run_stage("evaluate", main)

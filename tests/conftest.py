@@ -1,0 +1,45 @@
+"""What several tests need: small pictures, params, and the project's root."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.params import Params, load_params
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """A smooth colour picture (40, 56, 3) uint8: lossy formats keep it, and no two of its sides look alike."""
+    y, x = np.mgrid[0:40, 0:56]
+    return np.stack([4 * x, 5 * y, 255 - 2 * x - 2 * y], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def save() -> Callable[..., bytes]:
+    """Return a function that encodes an array or a Pillow image as file bytes."""
+
+    def encode(image: np.ndarray | Image.Image, kind: str, **options: Any) -> bytes:
+        held = io.BytesIO()
+        (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(held, kind, **options)
+        return held.getvalue()
+
+    return encode

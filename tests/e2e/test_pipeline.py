@@ -1,0 +1,154 @@
+"""All five stages through real dvc and real MLflow, on a few hundred miniature faces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e.project import Project
+
+STAGES = ["crawl-import", "filter", "resize", "train", "evaluate"]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[[], Project]) -> Project:
+    """A project after its first `dvc repro`, committed."""
+    project = new_project()
+    project.run("dvc", "repro")
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "first run")
+    return project
+
+
+def test_every_pinned_output_is_there(project: Project) -> None:
+    for path in (
+        *("data/verdicts.parquet", "reports/filter.html", "plots/losses.csv", "plots/samples.png"),
+        *(f"data/faces/{name}.npy" for name in ("train", "holdout_clean", "holdout_raw", "holdout_pristine")),
+        *(f"models/{name}.safetensors" for name in ("generator", "generator_live", "discriminator")),
+    ):
+        assert (project.folder / path).stat().st_size > 0, path
+    assert not list(project.folder.rglob(".*.[0-9]*.*")), "temporary files are left"
+
+
+def test_every_image_has_a_verdict_and_the_counts_agree(project: Project) -> None:
+    figures = {
+        stage: json.loads((project.folder / f"metrics/{stage.replace('-', '_')}.json").read_text()) for stage in STAGES
+    }
+    verdicts = pq.read_table(project.folder / "data/verdicts.parquet").to_pylist()
+    assert [verdict["row"] for verdict in verdicts] == list(range(260))
+    assert all(verdict["kept"] == (verdict["reason"] is None) for verdict in verdicts)
+    kept = sum(verdict["kept"] for verdict in verdicts)
+    assert figures["crawl-import"]["images"] == figures["filter"]["input"] == 260
+    assert figures["filter"]["kept"] == kept == figures["resize"]["train"] + figures["resize"]["holdout_clean"]
+    assert figures["filter"]["rejected.unreadable"] == figures["crawl-import"]["unreadable"] == 5
+    assert figures["filter"]["rejected.too small"] == 5
+    assert np.load(project.folder / "data/faces/train.npy").shape == (figures["resize"]["train"], 32, 32, 3)
+    assert figures["evaluate"]["n_generated"] == 64
+    assert {"kid_lite0_clean", "kid_lite0_clean_se", "kid_lite0_raw", "kid_lite0_pristine", "kid_lite0_floor"} <= set(
+        figures["evaluate"]
+    )
+    assert {"fd_lite0_clean", "precision", "recall", "density", "coverage"} <= set(figures["evaluate"])
+    assert {"kimg", "seconds", "img_per_s", "lossD", "lossG"} <= set(figures["train"])
+
+
+def test_mlflow_has_the_invocation_and_its_stages(project: Project) -> None:
+    parent = project.parents()[0]
+    assert parent.info.run_name.startswith("repro-")
+    assert project.children(parent) == STAGES
+    assert {run.info.status for run in project.runs()} == {"FINISHED"}
+    assert parent.data.params["lr"] == "0.0002"
+    assert "kid_lite0_raw" in parent.data.metrics
+    for run in project.runs():
+        stage = run.data.tags.get("stage")
+        if stage in ("filter", "resize", "train", "evaluate"):
+            assert run.inputs.dataset_inputs, f"{stage} names no input"
+
+
+def test_a_second_repro_runs_nothing(project: Project) -> None:
+    before = len(project.runs())
+    assert "up to date" in project.run("dvc", "repro")
+    assert len(project.runs()) == before
+
+
+@pytest.mark.long
+def test_a_new_learning_rate_runs_two_stages(project: Project) -> None:
+    project.run("dvc", "exp", "run", "-S", "lr=0.00001", "--name", "slow")
+    parent = project.parents()[-1]
+    assert parent.info.run_name == "slow"
+    assert project.children(parent) == ["train", "evaluate"]
+    assert parent.data.params["lr"] == "1e-05"
+    assert parent.data.tags["dvc_exp"] == "slow"
+    assert "slow" in project.run("dvc", "exp", "show", "--csv")
+    project.run("git", "checkout", "--quiet", ".")
+    project.run("dvc", "checkout", "--quiet")
+
+
+@pytest.mark.long
+def test_two_queued_experiments_at_once_are_both_there(project: Project) -> None:
+    before = {run.info.run_id for run in project.parents()}
+    project.run("dvc", "exp", "run", "--queue", "-S", "lr=0.0001,0.0003")
+    project.run("dvc", "queue", "start", "-j", "2")
+    for task in [line.split()[0] for line in project.run("dvc", "queue", "status").splitlines()[1:3]]:
+        project.run("dvc", "queue", "logs", "--follow", task)
+    new = [run for run in project.parents() if run.info.run_id not in before]
+    assert sorted(run.data.params["lr"] for run in new) == ["0.0001", "0.0003"]
+    assert [project.children(run) for run in new] == [["train", "evaluate"]] * 2
+    assert {run.info.status for run in new} == {"FINISHED"}
+    assert all("kid_lite0_raw" in run.data.metrics for run in new)
+
+
+@pytest.mark.long
+def test_an_experiment_in_a_temporary_checkout_lands_in_the_main_store(project: Project) -> None:
+    before = len(project.parents())
+    project.run("dvc", "exp", "run", "--temp", "-S", "evaluate.n_generated=65", "--name", "elsewhere")
+    parents = project.parents()
+    assert len(parents) == before + 1
+    assert parents[-1].info.run_name == "elsewhere"
+    assert project.children(parents[-1]) == ["evaluate"]
+
+
+@pytest.mark.long
+def test_filter_switched_off_passes_every_readable_image(new_project: Callable[[], Project]) -> None:
+    project = new_project()
+    project.edit("params.yaml", {"filter": {"enabled": False}})
+    project.run("dvc", "repro", "filter")
+    verdicts = pq.read_table(project.folder / "data/verdicts.parquet").to_pylist()
+    assert {verdict["reason"] for verdict in verdicts} <= {None, "unreadable", "holdout twin"}
+    assert {verdict["repair"] for verdict in verdicts} == {None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"lr": "abc"}, "params.yaml: lr: input should be a valid number", id="word for a number"),
+        pytest.param({"train": {"speed": "fast"}}, "params.yaml: train.speed: unknown key", id="unknown key"),
+    ],
+)
+def test_bad_params_end_with_2_before_any_work(new_project, changes: dict, message: str) -> None:
+    project = new_project()
+    project.edit("params.yaml", changes)
+    process = project.popen("python", "-m", "stages.train")
+    printed = process.communicate()[0]
+    assert process.returncode == 2
+    assert message in printed
+    assert len(printed.splitlines()) == 1
+    assert not (project.folder / "mlflow.db").exists()
+
+
+def test_a_stage_without_its_input_says_what_to_run(new_project: Callable[[], Project]) -> None:
+    project = new_project()
+    process = project.popen("python", "-m", "stages.resize")
+    printed = process.communicate()[0]
+    assert process.returncode == 1
+    assert "resize: data/raw holds no shards; run 'dvc repro crawl-import' first" in printed
+    (failed, parent) = sorted(project.runs(), key=lambda run: run.data.tags.get("kind", ""))
+    assert failed.info.status == parent.info.status == "FAILED"
+    assert "data/raw holds no shards" in failed.data.tags["error"]

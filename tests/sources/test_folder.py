@@ -1,0 +1,71 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.sources.folder import folder_units
+from pipeline.sources.items import Item
+
+
+def read(root: Path, max_bytes: int = 1000) -> list[Item]:
+    return [item for unit in folder_units(root, max_bytes) for item in unit.read()]
+
+
+def test_files_come_in_path_order_from_all_depths(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a/z.jpg", "a/b/c.jpg", "a.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    items = read(tmp_path)
+    assert [item.path for item in items] == sorted(["a.jpg", "a/b/c.jpg", "a/z.jpg", "b.jpg"])
+    assert [item.data for item in items] == [item.path.encode() for item in items]
+
+
+def test_time_of_a_file_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    os.utime(tmp_path / "a.jpg", (0, 86400))
+    (item,) = read(tmp_path)
+    assert item.fetched_at is not None
+    assert item.fetched_at.isoformat() == "1970-01-02T00:00:00+00:00"
+
+
+def test_what_is_no_plain_file_is_a_row(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not yours")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link.jpg").symlink_to(secret)
+    (root / "loop").symlink_to(root)
+    os.mkfifo(root / "pipe.jpg")
+    (root / "large.jpg").write_bytes(b"x" * 1001)
+    (root / "fits.jpg").write_bytes(b"x" * 1000)
+    found = {item.path: item.error for item in read(root)}
+    assert found == {
+        "link.jpg": "link",
+        "loop": "link",
+        "pipe.jpg": "not a file",
+        "large.jpg": "too large",
+        "fits.jpg": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        pytest.param(b"\xff\xfe.jpg", "\\xff\\xfe.jpg", id="no UTF-8"),
+        pytest.param("顔 🙂\n.jpg".encode(), "顔 🙂\n.jpg", id="newline and emoji"),
+        pytest.param(b"n" * 250, "n" * 250, id="long"),
+    ],
+)
+def test_odd_names(tmp_path: Path, name: bytes, shown: str) -> None:
+    Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"x")
+    (item,) = read(tmp_path)
+    assert (item.path, item.data) == (shown, b"x")
+
+
+def test_file_that_vanishes_after_listing_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (unit,) = folder_units(tmp_path, 1000)
+    (tmp_path / "a.jpg").unlink()
+    (item,) = unit.read()
+    assert item.error == "no such file or directory"

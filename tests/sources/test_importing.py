@@ -1,0 +1,94 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ParamsError, StageError
+from pipeline.params import Params
+from pipeline.records import RAW_SCHEMA, read_rows
+from pipeline.sources.importing import import_source, split_of
+from pipeline.workers import Workers, open_workers
+
+HERE = Workers(None, 0)
+
+
+def rows(folder: Path) -> list[dict]:
+    return [row for shard in sorted(folder.glob("*.parquet")) for row in read_rows(shard, RAW_SCHEMA.names)]
+
+
+@pytest.fixture
+def crawl(tmp_path: Path, picture: np.ndarray, save) -> Path:
+    folder = tmp_path / "crawl"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(save(picture, "JPEG"))
+    (folder / "b.png").write_bytes(save(picture, "PNG"))
+    (folder / "c.jpg").write_bytes(b"<html>")
+    (folder / "d.jpg").write_bytes(b"x" * 2000)
+    return folder
+
+
+def test_every_file_is_a_row(crawl: Path, params: Params, tmp_path: Path) -> None:
+    small = params.crawl.model_copy(update={"max_bytes": 1999})
+    (summary,) = import_source(crawl, small, tmp_path / "raw", HERE)
+    a, b, c, d = rows(tmp_path / "raw")
+    assert [row["row"] for row in (a, b, c, d)] == [0, 1, 2, 3]
+    assert (a["path"], a["format"], a["width"], a["height"], a["error"]) == ("a.jpg", "JPEG", 56, 40, None)
+    assert a["image"]["bytes"] == (crawl / "a.jpg").read_bytes()
+    assert b["id"] == hashlib.sha256((crawl / "b.png").read_bytes()).hexdigest()
+    assert (c["error"], c["image"]["bytes"], c["id"]) == ("not an image", None, hashlib.sha256(b"<html>").hexdigest())
+    assert (d["error"], d["id"]) == ("too large", None)
+    assert summary.errors == {"not an image": 1, "too large": 1}
+    assert summary.splits.total() == 2
+    assert all(row["truth"] is None for row in (a, b, c, d))
+
+
+def test_workers_change_nothing(params: Params, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("kind: builtin\nseed: 1\ncount: 30\nsize: 48\ndirt:\n  blur: 0.2\n  exact_duplicate: 0.2\n")
+    import_source(recipe, params.crawl, tmp_path / "one", HERE)
+    with open_workers(2) as two:
+        import_source(recipe, params.crawl, tmp_path / "two", two)
+    names = [path.name for path in sorted((tmp_path / "one").iterdir())]
+    assert names == [path.name for path in sorted((tmp_path / "two").iterdir())]
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in names)
+
+
+def test_an_earlier_import_leaves_nothing_behind(crawl: Path, params: Params, tmp_path: Path) -> None:
+    target = tmp_path / "raw"
+    target.mkdir()
+    (target / "00099.parquet").touch()
+    import_source(crawl, params.crawl, target, HERE)
+    assert [path.name for path in target.iterdir()] == ["00000.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault", "message"),
+    [
+        pytest.param("urls.txt", "http://a/1.jpg", ParamsError, "a folder, an archive", id="list of URLs"),
+        pytest.param("site.yaml", "kind: site\n", ParamsError, "kind 'site' is not supported", id="site"),
+        pytest.param("bad.yaml", "kind: [", ParamsError, "not readable YAML", id="broken recipe"),
+        pytest.param("faces.zip", "no zip", StageError, "damaged or no archive", id="broken archive"),
+    ],
+)
+def test_unusable_dataroot(tmp_path: Path, params: Params, name, text, fault, message) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(fault, match=message):
+        import_source(tmp_path / name, params.crawl, tmp_path / "raw", HERE)
+
+
+def test_missing_and_empty_dataroot(tmp_path: Path, params: Params) -> None:
+    with pytest.raises(StageError, match="does not exist"):
+        import_source(tmp_path / "nowhere", params.crawl, tmp_path / "raw", HERE)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StageError, match="holds no files"):
+        import_source(tmp_path / "empty", params.crawl, tmp_path / "raw", HERE)
+
+
+def test_split_is_by_content_and_of_the_asked_size() -> None:
+    contents = [str(number).encode() for number in range(4000)]
+    splits = [split_of(content, 0.1) for content in contents]
+    assert splits == [split_of(content, 0.1) for content in contents]
+    assert 320 <= splits.count("holdout") <= 480  # 400 expected; 4.2 standard deviations either way
+    held_back = {content for content in contents if split_of(content, 0.05) == "holdout"}
+    assert held_back < {content for content, split in zip(contents, splits, strict=True) if split == "holdout"}

@@ -1,0 +1,131 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.codec import DecodeError, decode, decode_trusted, decode_with_format, encode_jpeg, encode_png
+
+BIG = 10**6
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2)))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", pytest.param("WEBP", id="WEBP lossless")])
+def test_lossless_formats_are_exact(picture, save, kind: str) -> None:
+    data = save(picture, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    pixels, name = decode_with_format(data, BIG)
+    assert name == kind
+    np.testing.assert_array_equal(pixels, picture)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
+def test_lossy_formats_are_close(picture, save, kind: str) -> None:
+    assert psnr(decode(save(picture, kind, quality=95), BIG), picture) > 35
+
+
+def test_alpha_is_laid_on_white(picture, save) -> None:
+    alpha = np.zeros(picture.shape[:2], np.uint8)
+    alpha[:, :20] = 255
+    pixels = decode(save(np.dstack([picture, alpha]), "PNG"), BIG)
+    np.testing.assert_array_equal(pixels[:, :20], picture[:, :20])
+    assert (pixels[:, 20:] == 255).all()
+
+
+def test_grey_with_alpha(save) -> None:
+    grey_alpha = np.zeros((8, 8, 2), np.uint8)
+    grey_alpha[:, :4, 1] = 255
+    pixels = decode(save(Image.fromarray(grey_alpha, "LA"), "PNG"), BIG)
+    assert (pixels[:, :4] == 0).all()
+    assert (pixels[:, 4:] == 255).all()
+
+
+def test_palette_and_its_transparency(save) -> None:
+    image = Image.fromarray(np.repeat(np.array([[0, 1, 2]], np.uint8), 8, axis=0), "P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    pixels = decode(save(image, "PNG", transparency=1), BIG)
+    np.testing.assert_array_equal(pixels[0], [[255, 0, 0], [255, 255, 255], [0, 0, 255]])
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 200, 255])
+def test_sixteen_bits_of_grey_are_scaled_not_clipped(save, value: int) -> None:
+    data = save(Image.fromarray(np.full((8, 8), value * 257, np.uint16)), "PNG")
+    assert (decode(data, BIG) == value).all()
+
+
+def test_grey(save) -> None:
+    pixels = decode(save(np.full((8, 8), 77, np.uint8), "PNG"), BIG)
+    assert pixels.shape == (8, 8, 3)
+    assert (pixels == 77).all()
+
+
+def test_cmyk(save) -> None:
+    """Full magenta and yellow on paper is red."""
+    cmyk = Image.merge("CMYK", [Image.new("L", (16, 16), value) for value in (0, 255, 255, 0)])
+    pixels = decode_trusted(save(cmyk, "JPEG", quality=95))
+    assert np.abs(pixels.astype(int) - [255, 0, 0]).max() <= 4
+
+
+@pytest.mark.parametrize(("orientation", "quarter_turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_exif_rotation_is_undone(picture, save, orientation: int, quarter_turns: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = save(picture, "JPEG", quality=95, exif=exif)
+    assert psnr(decode_trusted(data), np.rot90(picture, quarter_turns)) > 35
+
+
+def test_animation_gives_its_first_frame(save) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    pixels = decode(save(frames[0], "GIF", save_all=True, append_images=frames[1:]), BIG)
+    assert (pixels == [255, 0, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        pytest.param(b"", "empty file", id="empty"),
+        pytest.param(b"<html><body>404</body></html>", "not an image", id="html"),
+        pytest.param(bytes(range(256)) * 8, "not an image", id="garbage"),
+        pytest.param(
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image", id="a program for Ghostscript"
+        ),
+    ],
+)
+def test_no_picture_has_a_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(DecodeError, match=f"^{reason}$"):
+        decode(data, BIG)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_truncated_file_is_refused(picture, save, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = save(noise, "JPEG")
+    with pytest.raises(DecodeError, match="truncated"):
+        decode(data[: int(len(data) * share)], BIG)
+
+
+def test_size_is_refused_before_the_pixels_are_decoded(save) -> None:
+    """The pixels are missing, so that a decoder which began with them would say `truncated`."""
+    data = save(Image.new("L", (3000, 3000)), "PNG")
+    with pytest.raises(DecodeError, match=r"^too many pixels$"):
+        decode(data[:100], 3000 * 3000 - 1)
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_the_short_way_gives_the_same_pixels(save, subsampling: int) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (48, 80, 3), dtype=np.uint8)
+    data = save(noise, "JPEG", quality=80, subsampling=subsampling)
+    difference = np.abs(decode_trusted(data).astype(int) - decode(data, BIG).astype(int))
+    assert difference.max() <= 2
+
+
+def test_png_round_trip(picture) -> None:
+    np.testing.assert_array_equal(decode(encode_png(picture), BIG), picture)
+
+
+def test_jpeg_quality_is_kept(picture) -> None:
+    assert len(encode_jpeg(picture, 30)) < len(encode_jpeg(picture, 95))
+    with Image.open(io.BytesIO(encode_jpeg(picture, 95))) as image:
+        assert image.format == "JPEG"

@@ -1,0 +1,94 @@
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.errors import ParamsError
+from pipeline.params import Params, flatten, load_params, read_yaml
+
+REFERENCE = {
+    "dataroot": "data/builtin.yaml",
+    "workers": 2,
+    "batch_size": 128,
+    "image_size": 64,
+    "nc": 3,
+    "nz": 100,
+    "ngf": 64,
+    "ndf": 64,
+    "num_epochs": 5,
+    "lr": 0.0002,
+    "beta1": 0.5,
+    "ngpu": 1,
+}
+
+
+@pytest.fixture
+def edited(tmp_path: Path, root: Path):
+    """Return a function that writes params.yaml with some lines replaced and returns its path."""
+    path = tmp_path / "params.yaml"
+
+    def edit(old: str, new: str) -> Path:
+        text = (root / "params.yaml").read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        return path
+
+    return edit
+
+
+def test_reference_settings_are_as_published(params: Params) -> None:
+    assert {name: getattr(params, name) for name in REFERENCE} == REFERENCE
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param("batch_size: 128", "batch_size: 0", "batch_size: input should be greater", id="batch of none"),
+        pytest.param("image_size: 64", "image_size: 63", "image_size: must be 32, 64 or 128", id="odd size"),
+        pytest.param("lr: 0.0002", "lr: abc", "lr: input should be a valid number", id="word for a number"),
+        pytest.param("lr: 0.0002", "learning_rate: 0.0002", "learning_rate: unknown key", id="unknown key"),
+        pytest.param("lr: 0.0002", "lr: .nan", "lr: ", id="not a number"),
+        pytest.param("nz: 100\n", "", "nz: missing", id="missing key"),
+        pytest.param("nc: 3", "nc: 2", "nc: must be 1", id="two channels"),
+        pytest.param("holdout_fraction: 0.1", "holdout_fraction: 1.0", "crawl.holdout_fraction", id="nested"),
+        pytest.param("workers: 2", "workers: two", "workers: input should be a valid integer", id="word for a count"),
+    ],
+)
+def test_wrong_value_is_refused_by_name(edited, old: str, new: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=r"params\.yaml: ") as refused:
+        load_params(edited(old, new))
+    assert message in str(refused.value)
+
+
+def test_every_fault_is_named_at_once(edited) -> None:
+    with pytest.raises(ParamsError) as refused:
+        load_params(edited("nz: 100\nngf: 64", "nz: 0\nngf: -1"))
+    assert len(str(refused.value).splitlines()) == 2
+
+
+def test_small_learning_rate_as_dvc_writes_it(edited) -> None:
+    assert load_params(edited("lr: 0.0002", "lr: 1e-05")).lr == 0.00001
+
+
+def test_yaml_tags_build_nothing(tmp_path: Path) -> None:
+    path, owned = tmp_path / "params.yaml", tmp_path / "owned"
+    path.write_text(f"a: !!python/object/apply:pathlib.Path.touch [{owned}]\n")
+    with suppress(ParamsError):
+        read_yaml(path)
+    assert not owned.exists()
+
+
+def test_file_survives_a_dvc_override_unchanged(tmp_path: Path, root: Path) -> None:
+    """`dvc exp run -S` writes the file anew; if it is in ruamel's own form, an experiment's diff is one line."""
+    copy = tmp_path / "params.yaml"
+    shutil.copy(root / "params.yaml", copy)
+    yaml = YAML()
+    content = yaml.load(copy)
+    yaml.dump(content, copy)
+    assert copy.read_text() == (root / "params.yaml").read_text()
+
+
+def test_flatten() -> None:
+    assert flatten({"a": 1, "b": {"c": 2, "d": {"e": 3}}}) == {"a": 1, "b.c": 2, "b.d.e": 3}

@@ -1,0 +1,156 @@
+"""Against a real MLflow store: a SQLite file in a temporary folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import tracking
+from pipeline.errors import StageError
+from pipeline.params import Params
+from pipeline.tracking import open_store, stage_run
+
+# MLflow's own dependencies warn of each other's changes; that is not this project's to mend.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, root: Path):
+    """A project folder with an empty store, made once: opening a new one takes seconds."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "dvc.yaml").write_text(
+        "stages:\n  train:\n    cmd: x\n    deps:\n    - data/faces\n    - x.py\n"
+        "    params:\n    - lr\n    - crawl.max_bytes\n"
+    )
+    (folder / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  resize:\n    cmd: x\n    outs:\n    - path: data/faces\n      hash: md5\n"
+        "      md5: 0123456789abcdef0123456789abcdef.dir\n"
+    )
+    patch = pytest.MonkeyPatch()
+    patch.chdir(folder)
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with open_store():
+        pass
+    yield folder
+    patch.undo()
+
+
+def runs(where: str = "") -> list:
+    with open_store() as (client, experiment_id):
+        return list(client.search_runs([experiment_id], where))
+
+
+def test_store_lies_in_the_main_checkout(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = project / ".dvc/tmp/exps/standalone/tmp1"
+    temporary.mkdir(parents=True)
+    monkeypatch.chdir(temporary)
+    assert tracking.tracking_uri() == f"sqlite:///{project}/mlflow.db"
+    with open_store() as (client, experiment_id):
+        assert client.get_experiment(experiment_id).artifact_location == (project / "mlartifacts").as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
+    assert tracking.tracking_uri() == "http://elsewhere:5000"
+
+
+def test_a_stage_leaves_a_child_below_its_invocation(project: Path, params: Params, monkeypatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
+    (project / "page.html").write_text("page")
+    with stage_run("train", params) as run:
+        run.log_metrics({"lossG": 1.5}, step=7)
+        run.log_image(np.zeros((4, 4, 3), np.uint8), "samples", 7)
+        run.log_file(Path("page.html"), "pages")
+        run.log_parent_metrics({"kid": 3.0})
+        run.set_tags({"device": "cuda"})
+    with open_store() as (client, _):
+        child, parent = client.get_run(run.run_id), client.get_run(run.parent_id)
+        assert [file.path for file in client.list_artifacts(run.run_id, "pages")] == ["pages/page.html"]
+        assert len(client.list_artifacts(run.run_id, "images")) >= 1
+        (point,) = client.get_metric_history(run.run_id, "lossG")
+    assert (point.step, point.value) == (7, 1.5)
+    assert child.data.params == {"lr": "0.0002", "crawl.max_bytes": "50000000"}
+    assert (child.info.run_name, parent.info.run_name) == ("train", "brave-fox")
+    assert (child.info.status, parent.info.status) == ("FINISHED", "FINISHED")
+    assert child.data.tags["mlflow.parentRunId"] == run.parent_id
+    assert (child.data.tags["stage"], child.data.tags["dvc_exp"], child.data.tags["device"]) == (
+        "train",
+        "brave-fox",
+        "cuda",
+    )
+    assert parent.data.tags["device"] == "cuda"
+    assert parent.data.params["lr"] == "0.0002"
+    assert parent.data.params["crawl.holdout_fraction"] == "0.1"
+    assert parent.data.metrics == {"kid": 3.0}
+    (dataset,) = [entry.dataset for entry in child.inputs.dataset_inputs]
+    assert (dataset.name, dataset.digest) == ("data/faces", "0123456789abcdef0123456789abcdef.dir")
+
+
+def test_stages_of_one_invocation_share_a_parent(project: Path, params: Params) -> None:
+    with stage_run("filter", params) as first:
+        pass
+    with stage_run("resize", params) as second, open_store() as (client, _):
+        assert client.get_run(first.parent_id).info.status == "RUNNING"
+    assert first.parent_id == second.parent_id
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        pytest.param(StageError("no shards"), "FAILED", id="fault"),
+        pytest.param(KeyboardInterrupt(), "KILLED", id="Ctrl-C"),
+        pytest.param(SystemExit(143), "KILLED", id="SIGTERM"),
+    ],
+)
+def test_a_stage_that_ends_badly_says_so(project: Path, params: Params, fault: BaseException, status: str) -> None:
+    with pytest.raises(type(fault)), stage_run("filter", params) as run:
+        raise fault
+    with open_store() as (client, _):
+        for run_id in (run.run_id, run.parent_id):
+            found = client.get_run(run_id)
+            assert found.info.status == status
+            assert found.data.tags["error"].startswith(type(fault).__name__)
+
+
+def test_a_killed_stage_is_marked_by_the_next(project: Path, params: Params, root: Path) -> None:
+    code = (
+        "import os, signal\nfrom pathlib import Path\nfrom pipeline.params import load_params\n"
+        "from pipeline.tracking import stage_run\n"
+        f"with stage_run('train', load_params(Path('{root}/params.yaml'))) as run:\n"
+        "    print(run.run_id, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    died = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(root), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    run_id = died.stdout.strip()
+    with open_store() as (client, _):
+        assert client.get_run(run_id).info.status == "RUNNING"
+    with stage_run("train", params):
+        pass
+    with open_store() as (client, _):
+        assert client.get_run(run_id).info.status == "KILLED"
+        assert "killed" in client.get_run(run_id).data.tags["error"]
+
+
+def test_a_store_that_fails_does_not_end_the_stage(project: Path, params: Params, capsys, monkeypatch) -> None:
+    with stage_run("filter", params) as run:
+        monkeypatch.setattr(run._client, "log_batch", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+        run.log_metrics({"kept": 1.0})
+    assert "warning: MLflow did not take figures: disk full" in capsys.readouterr().err
+
+
+def test_three_first_contacts_at_once(tmp_path: Path, root: Path) -> None:
+    """Without a lock the database is made three times over, and some of the processes die of it."""
+    code = (
+        f"import os\nos.chdir('{tmp_path}')\nfrom pipeline.params import load_params\nfrom pathlib import Path\n"
+        "from pipeline.tracking import stage_run\n"
+        f"with stage_run('train', load_params(Path('{root}/params.yaml'))) as run:\n    run.log_metrics({{'a': 1.0}})\n"
+    )
+    environment = {"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"}
+    started = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(3)]
+    assert [process.wait() for process in started] == [0, 0, 0]
