@@ -13,7 +13,7 @@ import torch
 from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.dcgan.device import choose_accelerator
-from pipeline.dcgan.sampling import generate, load_generator, sample_noise
+from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.coverage import nearest
 from pipeline.metrics.features import cached_features, extract_features, spread
@@ -21,11 +21,9 @@ from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, summary
 from pipeline.params import load_params
 from pipeline.reports.grids import write_png
-from pipeline.reports.samples import SHOWN, evaluation_pictures
+from pipeline.reports.samples import SHOWN, draw_faces, evaluation_pictures
 from pipeline.tracking import stage_run
 from stages import run_stage
-
-BATCH = 128
 
 
 def main() -> None:
@@ -43,13 +41,13 @@ def main() -> None:
         train = spread(load_enough("train"), knobs.n_train)
 
         z = sample_noise(knobs.n_generated, nets[""].nz, params.seed)
-        drawn = {who: generate(netG, z, BATCH) for who, netG in nets.items()}
+        drawn = {who: draw_faces(netG, z, f"draw {who}".rstrip()) for who, netG in nets.items()}
 
         backbone, cache = open_backbone(device, *train.shape[2:]), paths.state_dir() / "features"
         real = {ruler: cached_features(faces, backbone, f"holdout {ruler}", cache) for ruler, faces in rulers.items()}
         seen = cached_features(train, backbone, "train", cache)
         loaded = time.monotonic()
-        fakes = {who: extract_features(faces, backbone, f"generated {who}".rstrip()) for who, faces in drawn.items()}
+        fakes = {who: extract_features(faces, backbone, f"measure {who}".rstrip()) for who, faces in drawn.items()}
         img_per_s = knobs.n_generated * len(drawn) / (time.monotonic() - loaded)
         figures = all_figures({**fakes, "floor": spread(seen, knobs.n_generated)}, real, knobs, params.seed)
 

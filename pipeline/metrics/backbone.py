@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnxruntime
@@ -82,7 +83,10 @@ def load_lite0() -> nn.Module:
 
 
 def open_backbone(device: torch.device, image_size: int, channels: int) -> Backbone:
-    """Return the feature extractor for faces (n, image_size, image_size, channels): ONNX Runtime on the CPU, else torch."""
+    """Return how to get features of faces uint8 (n, image_size, image_size, channels) on a device.
+
+    ONNX Runtime on the CPU, torch elsewhere: the same graph.
+    """
     net = load_lite0()
     net.reset_classifier(0)  # type: ignore[operator]
     model = Lite0Features(net).eval()
@@ -97,24 +101,35 @@ def _on_cpu(model: nn.Module, example: Tensor) -> Backbone:
     A call stays on one thread, and calls run side by side: the features then don't depend on the number of cores, and
     cores that other processes keep busy delay only their own batch.
     """
-    file = io.BytesIO()
-    axes = {"faces": {0: "n"}, "features": {0: "n"}}
-    with warnings.catch_warnings():
-        # The exporter by tracing is deprecated, but its successor needs the package onnxscript for the same graph.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model, (example,), file, dynamo=False, input_names=["faces"], output_names=["features"], dynamic_axes=axes
-        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    with TemporaryDirectory() as folder:
+        graph = Path(folder) / "features.onnx"
+        _export(model, example, graph)
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def extract(faces: Faces) -> Features:
         features: Features = session.run(None, {"faces": faces})[0]
         return features
 
-    return Backbone(extract, batch=8, threads=len(os.sched_getaffinity(0)))
+    return Backbone(extract, batch=4, threads=len(os.sched_getaffinity(0)))
+
+
+def _export(model: nn.Module, example: Tensor, graph: Path) -> None:
+    any_number = {"faces": {0: "n"}, "features": {0: "n"}}
+    with warnings.catch_warnings():
+        # Export by tracing is deprecated, but its successor needs the package onnxscript for the same graph.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (example,),
+            graph,
+            dynamo=False,
+            input_names=["faces"],
+            output_names=["features"],
+            dynamic_axes=any_number,
+        )
 
 
 def _on_device(model: nn.Module, device: torch.device) -> Backbone:

@@ -21,7 +21,7 @@ def grid(faces: Faces, columns: int) -> Pixels:
 
     faces: uint8 (N, H, W, C), N at least 1, C 1 or 3. Returns RGB uint8 (H', W', 3).
     """
-    planes = torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2)
+    planes = torch.from_numpy(np.array(faces)).permute(0, 3, 1, 2)
     picture: Pixels = make_grid(planes, nrow=columns, pad_value=255).permute(1, 2, 0).numpy()
     return np.ascontiguousarray(picture)
 
@@ -34,6 +34,13 @@ def pairs_grid(above: Faces, below: Faces, columns: int) -> Pixels:
     blank = np.full((-len(above) % columns, *above.shape[1:]), 255, np.uint8)
     halves = [np.concatenate([half, blank]).reshape(-1, columns, *above.shape[1:]) for half in (above, below)]
     return grid(np.stack(halves, axis=1).reshape(-1, *above.shape[1:]), columns)
+
+
+def side_by_side(left: Faces, right: Faces, columns: int) -> Pixels:
+    """Return the grids of two sets of as many faces as one picture, with a gap between them; see grid()."""
+    halves = [grid(left, columns), grid(right, columns)]
+    gap = np.full((halves[0].shape[0], left.shape[2] // 2, 3), 255, np.uint8)
+    return np.hstack([halves[0], gap, halves[1]])
 
 
 def write_png(pixels: Pixels, path: Path) -> None:

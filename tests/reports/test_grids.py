@@ -65,6 +65,6 @@ def test_gif_shows_every_frame_for_its_time_and_repeats(tmp_path: Path) -> None:
 
 
 def test_gif_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not enough values"):
         write_gif([], tmp_path / "a.gif", frame_ms=100)
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,82 @@
+"""Is what was generated good, and is it varied: precision, recall, density and coverage, by nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.metrics.backbone import Features
+
+Doubles = NDArray[np.float64]
+
+ROWS = 1024  # of a distance matrix in memory at a time
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Four figures about fake against real; all lie in 0 … 1, except density, which may exceed 1.
+
+    precision: the share of fake images that lie among the real ones.
+    recall: the share of real images that lie among the fake ones.
+    density: like precision, counting among how many real ones, so that one outlier can't vouch for many fakes.
+    coverage: the share of real images that have a fake one near.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def coverage_figures(real: Features, fake: Features, nearest_k: int) -> Coverage:
+    """Return precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), density and coverage (Naeem et al.
+    2020, arXiv 2002.09797), as the latter's package prdc defines them.
+
+    Around each image a ball reaches to its nearest_k-th neighbour of its own kind; strictly inside counts.
+    real, fake: (N, d) and (M, d), N and M at least 2; where a set has too few images for nearest_k, the farthest
+    neighbour there is makes its balls. All figures depend on N and M: compare at equal ones only.
+    """
+    x, y = real.astype(np.float64), fake.astype(np.float64)
+    real_k = min(nearest_k, len(x) - 1)
+    real_radii, fake_radii = _radii(x, real_k), _radii(y, min(nearest_k, len(y) - 1))
+    balls = np.zeros(len(y), np.int64)  # of real images, that each fake one lies in
+    recalled = covered = 0
+    for rows, distances in _squared_distances(x, y):
+        inside = distances < real_radii[rows, None]
+        balls += inside.sum(axis=0)
+        covered += int(inside.any(axis=1).sum())
+        recalled += int((distances < fake_radii).any(axis=1).sum())
+    return Coverage(
+        precision=float((balls > 0).mean()),
+        recall=recalled / len(x),
+        density=float(balls.mean() / real_k),
+        coverage=covered / len(x),
+    )
+
+
+def nearest(queries: Features, pool: Features) -> NDArray[np.intp]:
+    """Return for each query the index of the nearest feature vector in the pool. (Q, d) and (P, d) → (Q,)."""
+    squared = _squared_distances(queries.astype(np.float64), pool.astype(np.float64))
+    return np.concatenate([distances.argmin(axis=1) for _, distances in squared])
+
+
+def _squared_distances(x: Doubles, y: Doubles) -> Iterator[tuple[slice, Doubles]]:
+    """Yield |x_i - y_j|² a block of rows i at a time."""
+    y_norms = (y * y).sum(axis=1)
+    for start in range(0, len(x), ROWS):
+        rows = slice(start, start + ROWS)
+        block = x[rows]
+        yield rows, np.maximum((block * block).sum(axis=1)[:, None] + y_norms - 2 * block @ y.T, 0.0)
+
+
+def _radii(x: Doubles, k: int) -> Doubles:
+    """Return each row's squared distance to its k-th nearest other row."""
+    radii = np.empty(len(x))
+    for rows, distances in _squared_distances(x, x):
+        own = np.arange(len(distances))
+        distances[own, own + rows.start] = np.inf
+        radii[rows] = np.partition(distances, k - 1, axis=1)[:, k - 1]
+    return radii

@@ -1,0 +1,76 @@
+"""All figures of an evaluation, by the names that metrics/evaluate.json gives them.
+
+A name is the figure, then `_live` (netG without EMA) or `_floor` (real training faces instead of generated ones), then
+the ruler `_clean`, `_raw` or `_pristine`, then `_se` (standard error). Precision, recall, density, coverage and the
+floors leave `_raw` out: it is the ruler that no filter setting moves. Figures against the clean ruler compare only at
+equal filter params.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from pipeline.metrics.backbone import Features
+from pipeline.metrics.coverage import coverage_figures
+from pipeline.metrics.distances import frechet_distance, kid
+from pipeline.params import EvaluateParams
+
+
+def all_figures(
+    fakes: Mapping[str, Features], rulers: Mapping[str, Features], knobs: EvaluateParams, seed: int
+) -> dict[str, float]:
+    """Return every figure of each set of fakes against each ruler, by its name, rounded to six decimals.
+
+    fakes: features (M, 1280) by who made them: "" (netG's EMA), `live` (KID alone) and `floor`. rulers: features
+    (N, 1280) of the holdouts clean, raw and perhaps pristine. N and M are at least 4.
+    """
+    pairs = [(who, ruler) for who in fakes for ruler in rulers]
+
+    def measure(pair: tuple[str, str]) -> dict[str, float]:
+        who, ruler = pair
+        figures = kid_figures if who == "live" else set_figures
+        measured = figures(rulers[ruler], fakes[who], knobs, seed)
+        return {figure_name(figure, who, ruler): round(value, 6) for figure, value in measured.items()}
+
+    # One BLAS thread a pair, pairs side by side: with more threads than free cores BLAS takes many times as long, and
+    # the last digits would depend on their number.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        done = list(tqdm(pool.map(measure, pairs), total=len(pairs), desc="compare", unit="pair"))
+    return {name: value for figures in done for name, value in figures.items()}
+
+
+def kid_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
+    """Return KID ×1000 and its standard error."""
+    value, error = kid(real, fake, knobs.kid_subsets, seed)
+    return {"kid_lite0": 1000 * value, "kid_lite0_se": 1000 * error}
+
+
+def set_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
+    """Return kid_figures, the Fréchet distance, precision, recall, density and coverage."""
+    distances = kid_figures(real, fake, knobs, seed) | {"fd_lite0": frechet_distance(real, fake)}
+    return distances | asdict(coverage_figures(real, fake, knobs.nearest_k))
+
+
+def figure_name(figure: str, who: str, ruler: str) -> str:
+    """Return a figure's flat name: (kid_lite0_se, live, clean) gives kid_lite0_live_clean_se; see the module."""
+    stem, error, _ = figure.partition("_se")
+    raw_is_meant = who == "floor" or not stem.endswith("_lite0")
+    parts = [stem, who, "" if ruler == "raw" and raw_is_meant else ruler]
+    return "_".join(part for part in parts if part) + error
+
+
+def summary(figures: Mapping[str, float]) -> str:
+    """Return the headline figures as a line to print."""
+    return (
+        f"KID×1000 {figures['kid_lite0_raw']:.1f} ± {figures['kid_lite0_raw_se']:.1f} against the raw holdout, where "
+        f"real training faces reach {figures['kid_lite0_floor']:.1f}; {figures['kid_lite0_clean']:.1f} ± "
+        f"{figures['kid_lite0_clean_se']:.1f} against the clean one (compares only at equal filter params); "
+        f"precision {figures['precision']:.2f}, recall {figures['recall']:.2f}, density {figures['density']:.2f}, "
+        f"coverage {figures['coverage']:.2f}"
+    )

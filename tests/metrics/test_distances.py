@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from pipeline.metrics.distances import frechet_distance, kid
+
+
+def normal(count: int, width: int, seed: int, shift: float = 0.0) -> np.ndarray:
+    return (np.random.default_rng(seed).normal(shift, 1.0, (count, width))).astype(np.float32)
+
+
+def kid_by_definition(x: np.ndarray, y: np.ndarray) -> float:
+    """Bińkowski et al. 2018, equation 4, one pair at a time."""
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> float:
+        return float((a @ b / len(a) + 1.0) ** 3)
+
+    def within(z: np.ndarray) -> float:
+        pairs = [kernel(z[i], z[j]) for i in range(len(z)) for j in range(len(z)) if i != j]
+        return sum(pairs) / len(pairs)
+
+    return within(x) + within(y) - 2 * sum(kernel(a, b) for a in x for b in y) / (len(x) * len(y))
+
+
+def test_kid_by_hand() -> None:
+    # All of x is (0), all of y is (1): k(0, 0) = 1, k(1, 1) = 8, k(0, 1) = 1, so 1 + 8 - 2 = 7, in every half too.
+    assert kid(np.zeros((4, 1), np.float32), np.ones((6, 1), np.float32), 5, 0) == (7.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("n", "m"), [pytest.param(7, 12, id="unequal"), pytest.param(4, 4, id="fewest"), pytest.param(9, 5, id="odd")]
+)
+def test_kid_equals_its_definition(n: int, m: int) -> None:
+    x, y = normal(n, 3, 1), normal(m, 3, 2, shift=0.5)
+    expected = kid_by_definition(x.astype(np.float64), y.astype(np.float64))
+    assert kid(x, y, 3, 0)[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_kid_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = normal(50, 4, 1), normal(30, 4, 2)
+    whole = kid(x, y, 4, 0)
+    monkeypatch.setattr("pipeline.metrics.distances.ROWS", 7)
+    assert kid(x, y, 4, 0) == pytest.approx(whole, rel=1e-9)
+
+
+def test_kid_repeats_for_a_seed_and_its_value_needs_none() -> None:
+    x, y = normal(40, 4, 1), normal(40, 4, 2)
+    assert kid(x, y, 10, 3) == kid(x, y, 10, 3)
+    value, error = kid(x, y, 10, 4)
+    assert value == kid(x, y, 10, 3)[0]
+    assert error != kid(x, y, 10, 3)[1]
+
+
+def test_kid_standard_error_is_the_spread_over_fresh_sets() -> None:
+    runs = [kid(normal(100, 8, 2 * seed), normal(300, 8, 2 * seed + 1, shift=0.4), 40, seed) for seed in range(60)]
+    values, errors = np.array(runs).T
+    # The spread of 60 draws is itself known to 10 %.
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("count", "width"), [pytest.param(400, 16, id="more samples"), pytest.param(60, 50, id="barely full rank")]
+)
+def test_frechet_equals_the_matrix_root(count: int, width: int) -> None:
+    x, y = normal(count, width, 1).astype(np.float64), 2 * normal(count + 30, width, 2, shift=0.3).astype(np.float64)
+    cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = scipy.linalg.sqrtm(cov_x @ cov_y).real
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cov_x + cov_y - 2 * root)
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [pytest.param(8, id="more samples"), pytest.param(3, id="fewer samples")])
+def test_frechet_of_two_gaussians_in_closed_form(count: int) -> None:
+    # Scaling by s and shifting by t give: |t|² + (1 - s)² tr Σ, in any rank.
+    x = normal(count, 5, 1)
+    spread = np.trace(np.cov(x.astype(np.float64), rowvar=False))
+    assert frechet_distance(x, 3 * x) == pytest.approx(4 * spread + (2 * x.mean(0).astype(float)) @ (2 * x.mean(0)))
+    assert frechet_distance(x, x + np.float32(2)) == pytest.approx(5 * 4, rel=1e-5)
+
+
+def test_frechet_with_fewer_samples_than_dimensions() -> None:
+    # Orthogonal one-dimensional spreads share nothing: the root vanishes and both variances, 2 and 8, remain.
+    x = np.zeros((2, 10), np.float32)
+    y = np.zeros((2, 10), np.float32)
+    x[:, 0], y[:, 1] = (-1, 1), (-2, 2)
+    assert frechet_distance(x, y) == pytest.approx(10)
+
+
+@pytest.mark.parametrize("fill", [pytest.param(0.0, id="zeros"), pytest.param(3.0, id="all alike")])
+def test_degenerate_sets_give_finite_numbers(fill: float) -> None:
+    same = np.full((6, 4), fill, np.float32)
+    assert kid(same, same, 5, 0) == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert frechet_distance(same, same) == pytest.approx(0.0, abs=1e-9)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import StageError
+from pipeline.metrics.rulers import load_enough, load_rulers
+from pipeline.metrics.scores import all_figures, figure_name, summary
+from pipeline.params import EvaluateParams
+
+KNOBS = EvaluateParams(n_generated=64, n_train=64, kid_subsets=5, nearest_k=3)
+
+
+@pytest.mark.parametrize(
+    ("figure", "who", "ruler", "name"),
+    [
+        pytest.param("kid_lite0", "", "clean", "kid_lite0_clean", id="KID, clean"),
+        pytest.param("kid_lite0", "", "raw", "kid_lite0_raw", id="KID, raw"),
+        pytest.param("kid_lite0_se", "", "pristine", "kid_lite0_pristine_se", id="its error"),
+        pytest.param("kid_lite0_se", "live", "clean", "kid_lite0_live_clean_se", id="without EMA"),
+        pytest.param("fd_lite0", "", "raw", "fd_lite0_raw", id="Fréchet"),
+        pytest.param("kid_lite0", "floor", "raw", "kid_lite0_floor", id="floor"),
+        pytest.param("kid_lite0_se", "floor", "raw", "kid_lite0_floor_se", id="floor's error"),
+        pytest.param("fd_lite0", "floor", "clean", "fd_lite0_floor_clean", id="floor, clean"),
+        pytest.param("precision", "", "raw", "precision", id="precision"),
+        pytest.param("coverage", "", "clean", "coverage_clean", id="coverage, clean"),
+        pytest.param("recall", "floor", "raw", "recall_floor", id="recall's ceiling"),
+    ],
+)
+def test_names(figure: str, who: str, ruler: str, name: str) -> None:
+    assert figure_name(figure, who, ruler) == name
+
+
+def test_all_figures_are_finite_under_the_pinned_names() -> None:
+    rng = np.random.default_rng(0)
+    real, floor, fake = (rng.normal(shift, 1, (40, 8)).astype(np.float32) for shift in (0, 0, 1))
+    figures = all_figures({"": fake, "live": fake, "floor": floor}, {"clean": real, "raw": real}, KNOBS, seed=0)
+    pinned = (
+        "kid_lite0_clean kid_lite0_clean_se kid_lite0_raw kid_lite0_raw_se kid_lite0_live_clean kid_lite0_live_raw "
+        "fd_lite0_clean fd_lite0_raw precision recall density coverage precision_clean coverage_clean "
+        "kid_lite0_floor fd_lite0_floor"
+    )
+    assert set(pinned.split()) <= set(figures)
+    assert "fd_lite0_live_clean" not in figures
+    json.dumps(figures, allow_nan=False)
+    assert figures["kid_lite0_live_raw"] == figures["kid_lite0_raw"] > 100 > abs(figures["kid_lite0_floor"])
+    assert figures["fd_lite0_raw"] > figures["fd_lite0_floor"]
+    assert f"{figures['kid_lite0_raw']:.1f}" in summary(figures)
+
+
+def save_arrays(folder: Path, **counts: int) -> None:
+    for name, count in counts.items():
+        np.save(folder / f"{name}.npy", np.zeros((count, 8, 8, 3), np.uint8))
+
+
+def test_rulers_are_clean_and_raw_and_pristine_where_there_is_one(tmp_path: Path) -> None:
+    save_arrays(tmp_path, holdout_clean=4, holdout_raw=5)
+    assert {name: len(faces) for name, faces in load_rulers(tmp_path).items()} == {"clean": 4, "raw": 5}
+    save_arrays(tmp_path, holdout_pristine=6)
+    assert list(load_rulers(tmp_path)) == ["clean", "raw", "pristine"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        pytest.param({"holdout_clean": 9}, "holdout_raw.npy is missing", id="missing"),
+        pytest.param({"holdout_clean": 3, "holdout_raw": 9}, "holdout_clean.npy has 3 faces", id="too small"),
+    ],
+)
+def test_rulers_that_cannot_measure_are_refused(tmp_path: Path, counts: dict[str, int], message: str) -> None:
+    save_arrays(tmp_path, **counts)
+    with pytest.raises(StageError, match=message):
+        load_rulers(tmp_path)
+
+
+def test_too_few_training_faces_are_refused(tmp_path: Path) -> None:
+    save_arrays(tmp_path, train=2)
+    with pytest.raises(StageError, match="at least 4"):
+        load_enough("train", tmp_path)
