@@ -16,6 +16,8 @@ from pipeline.errors import ParamsError
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Threshold = Annotated[float, Field(ge=0.0)]
+Level = Annotated[float, Field(ge=0.0, le=255.0)]
 
 
 class Section(BaseModel):
@@ -30,6 +32,37 @@ class CrawlParams(Section):
     holdout_fraction: Annotated[float, Field(gt=0.0, lt=1.0)]
     max_bytes: Positive
     max_pixels: Positive
+
+
+class FilterParams(Section):
+    """Which images are fit to train on, which are repaired, and which are copies."""
+
+    enabled: bool
+    dedup: bool
+    blur: bool
+    repair: bool
+    min_side: Positive
+    max_aspect: Annotated[float, Field(ge=1.0)]
+    min_contrast: Threshold
+    min_information: Threshold
+    min_edges: Share
+    max_blur: Annotated[float, Field(gt=0.0, le=1.0)]
+    min_sharpness: Threshold
+    hash_distance: Annotated[int, Field(ge=0, le=16)]
+    min_layout: Annotated[float, Field(ge=-1.0, le=1.0)]
+    max_difference: Threshold
+    max_tint: Threshold
+    work_side: Annotated[int, Field(ge=64)]
+    max_impulses: Annotated[float, Field(gt=0.0, le=1.0)]
+    max_noise: Annotated[float, Field(gt=0.0)]
+    max_blockiness: Annotated[float, Field(gt=0.0)]
+    deblock_sigma: Annotated[float, Field(gt=0.0)]
+    faded_contrast: Threshold
+    faded_max_white: Level
+    faded_black: Level
+    faded_white: Level
+    min_gamma: Annotated[float, Field(gt=0.0, le=1.0)]
+    max_gamma: Annotated[float, Field(ge=1.0)]
 
 
 class AugmentParams(Section):
@@ -82,6 +115,7 @@ class Params(Section):
     ngpu: Count
     seed: Count
     crawl: CrawlParams
+    filter: FilterParams
     train: TrainParams
     evaluate: EvaluateParams
 

@@ -47,9 +47,9 @@ def main() -> None:
         data = file_digest(paths.FACES / "train.npy")
         key = training_key(params, data, device, precision)
         with open_checkpoint(paths.state_dir() / "checkpoints", key, params.train.keep_checkpoints) as checkpoint:
-            state = new_state(params, fabric.device)
-            checkpoint.resume(state, epoch_steps * params.num_epochs)
-            print(f"train: {len(faces)} faces on {device} in {precision}, from step {state.step}", flush=True)
+            state, total_steps = new_state(params, fabric.device), epoch_steps * params.num_epochs
+            checkpoint.resume(state, total_steps)
+            print(f"train: {len(faces)} faces on {device} in {precision}, from step {state.step} to {total_steps}")
             for past in state.epochs:
                 run.log_metrics(past, step=int(past["step"]))
             train(state, faces, params, fabric, report=partial(_report, run, params.num_epochs), save=checkpoint.save)

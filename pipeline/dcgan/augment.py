@@ -1,4 +1,4 @@
-"""Differentiable augmentation: what netD sees, real or fake, is changed at random so that it can't learn images by heart.
+"""Differentiable augmentation: netD sees real and fake images changed at random, so that it can't learn them by heart.
 
 Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training" (2020), with the paper's strengths.
 """
@@ -33,7 +33,8 @@ def color(images: Tensor, rng: torch.Generator) -> Tensor:
     grey = images.mean(dim=1, keepdim=True)
     images = grey + (images - grey) * (saturation * 2)
     level = images.mean(dim=(1, 2, 3), keepdim=True)
-    return level + (images - level) * (contrast + 0.5)
+    scaled: Tensor = level + (images - level) * (contrast + 0.5)
+    return scaled
 
 
 def translation(images: Tensor, rng: torch.Generator) -> Tensor:

@@ -33,7 +33,7 @@ def choose_accelerator(ngpu: int, cuda_devices: int) -> str:
     if ngpu > 1:
         raise ParamsError(f"ngpu: {ngpu} GPUs wanted, and training runs on one; set 1")
     if ngpu == 1 and cuda_devices == 0:
-        print("warning: ngpu is 1, but CUDA has no device: training on the CPU (ngpu: 0 says so)", file=sys.stderr)
+        print("warning: ngpu is 1, but CUDA has no device: running on the CPU (ngpu: 0 says so)", file=sys.stderr)
     return "cuda" if ngpu and cuda_devices else "cpu"
 
 
@@ -46,6 +46,11 @@ def choose_precision(precision: str, accelerator: str) -> str:
 
 
 def has_native_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself (AMX, AVX512-BF16, Arm's BF16); elsewhere it is slower than float32."""
+    """Whether the CPU multiplies bfloat16 itself (AMX, AVX512-BF16, Arm BF16); elsewhere float32 is faster."""
     found = torch.cpu.get_capabilities()
     return any(found.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def precision_of(fabric: Fabric) -> str:
+    """Return the precision that a Fabric computes in, `bf16` or `fp32`."""
+    return "bf16" if fabric.strategy.precision.precision == "bf16-mixed" else "fp32"

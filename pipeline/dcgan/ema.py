@@ -1,7 +1,7 @@
-"""An exponential moving average of netG's weights, which makes better pictures than any single step's weights.
+"""An exponential moving average of netG, which makes better pictures than any single step's weights.
 
-Yazıcı et al., "The Unusual Effectiveness of Averaging in GAN Training" (2019); half-life in images shown and its
-ramp-up as in Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020).
+Yazıcı et al., "The Unusual Effectiveness of Averaging in GAN Training" (2019); a half-life in images shown, with a
+ramp-up, as in Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020).
 """
 
 from __future__ import annotations
@@ -13,16 +13,22 @@ from torch import nn
 def ema_decay(batch_size: int, images_shown: int, halflife_kimg: float, rampup: float) -> float:
     """Return the share of the average that a step of batch_size images keeps.
 
-    halflife_kimg: thousands of images after which a step's weight has halved; early on the half-life is at most
-    rampup times the images shown so far, so that the average forgets the first, untrained weights.
+    After halflife_kimg thousands of images a step's weight has halved. Early on the half-life is no more than rampup
+    times the images shown so far, so that the average forgets the first, untrained weights.
     """
-    halflife = min(halflife_kimg * 1000, max(images_shown * rampup, 1e-8))
+    halflife = min(halflife_kimg * 1000, images_shown * rampup)
     return float(0.5 ** (batch_size / halflife))
 
 
 @torch.no_grad()
 def update_ema(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """Move the average towards net; BatchNorm's running statistics are copied … by decay."""
+    """Move the average towards net, its weights and BatchNorm's running statistics alike.
+
+    Copied statistics would be those of the newest weights, which the average's are not; averaged ones measured better.
+    """
     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
     for mean, value in zip(average.buffers(), net.buffers(), strict=True):
-        mean.copy_(value)
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:  # num_batches_tracked
+            mean.copy_(value)

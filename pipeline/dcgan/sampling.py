@@ -41,8 +41,11 @@ def to_uint8(images: Tensor) -> Faces:
 
 
 def generate(netG: Generator, z: Tensor, batch_size: int) -> Faces:
-    """Return the pictures uint8 (N, H, W, C) that netG, in eval mode, makes of noise z (N, nz, 1, 1)."""
+    """Return the pictures uint8 (N, H, W, C) that netG makes of noise z (N, nz, 1, 1), in eval mode and float32."""
     device = next(netG.parameters()).device
+    was_training = netG.training
     netG.eval()
     with torch.inference_mode():
-        return np.concatenate([to_uint8(netG(batch.to(device))) for batch in torch.split(z, batch_size)])
+        pictures = [to_uint8(netG(batch.to(device))) for batch in torch.split(z, batch_size)]
+    netG.train(was_training)
+    return np.concatenate(pictures)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
+from itertools import islice
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.dcgan.augment import augment, flip
+from pipeline.dcgan.batches import epoch_batches, on_device, to_images
 from pipeline.dcgan.ema import ema_decay, update_ema
-from pipeline.dcgan.film import add_frame
-from pipeline.dcgan.interrupt import deferred_signals
-from pipeline.dcgan.losses import FAKE, FIGURES, REAL, bce, probability
+from pipeline.dcgan.figures import Row, row
+from pipeline.dcgan.film import add_frame, spacing
+from pipeline.dcgan.interrupt import held_signals
+from pipeline.dcgan.losses import FAKE, REAL, bce, probability
 from pipeline.dcgan.sampling import generate, sample_noise
-from pipeline.dcgan.state import TrainState, seeded
+from pipeline.dcgan.state import TrainState
 from pipeline.faces import Faces
 from pipeline.params import Params
 
-FIXED_NOISE = 64
+FIXED_NOISE = 64  # images, as in the reference recipe
+
+
+def fixed_noise_pictures(state: TrainState, params: Params) -> Faces:
+    """Return what the generator that is shown makes of the fixed noise: uint8 (64, H, W, C)."""
+    return generate(state.shown, sample_noise(FIXED_NOISE, params.nz, params.seed), FIXED_NOISE)
 
 
 def train(
@@ -30,71 +36,98 @@ def train(
     params: Params,
     fabric: Fabric,
     *,
+    report: Callable[[Row, Faces], None],
     save: Callable[[TrainState], None],
-    report: Callable[[dict[str, float], Faces], None],
 ) -> None:
-    """Train from state.step until num_epochs are over, changing state in place.
+    """Train from state.step to the end of the last epoch, changing state in place.
 
-    faces: uint8 (N, image_size, image_size, nc), N at least batch_size; an epoch's last partial batch is dropped.
-    save is called with the state at each epoch's end, every train.checkpoint_minutes, and before the loop leaves by
-    KeyboardInterrupt or SystemExit because of a signal; report with an epoch's figures and the fixed noise's pictures.
-    The result depends on the seed, the faces and the params alone, however often the loop was left and gone on with.
+    faces: uint8 (N, image_size, image_size, nc), N at least batch_size. report is called at each epoch's end with its
+    figures and the pictures of the fixed noise; save at each epoch's end, every train.checkpoint_minutes, and before
+    Ctrl-C or SIGTERM leaves the loop. What comes out depends on the faces and the params alone, however often
+    training was cut off and taken up again from a save.
     """
-    # Constants.
-    knobs, device, batch_size = params.train, fabric.device, params.batch_size
+    # What stays the same.
+    knobs, device, batch_size, rng = params.train, fabric.device, params.batch_size, state.rng
     epoch_steps = len(faces) // batch_size
-    fixed_noise = sample_noise(FIXED_NOISE, params.nz, params.seed)
-    data = _on_device(faces, device)
+    data = on_device(faces, device)
+    total_steps = params.num_epochs * epoch_steps
+    batches = islice(epoch_batches(len(faces), batch_size, params.seed, device, state.step), total_steps - state.step)
     netG, optG = fabric.setup(state.netG, state.optG)
     netD, optD = fabric.setup(state.netD, state.optD)
-    saved_at = time.monotonic()
+    if state.step == 0:
+        state.frames[0] = fixed_noise_pictures(state, params)
 
-    bar = tqdm(total=params.num_epochs * epoch_steps, initial=state.step, desc="train", unit="step", mininterval=0.5)
-    with bar, deferred_signals() as signals:
-        if state.step == 0:
-            add_frame(state.frames, 0, generate(state.shown, fixed_noise, FIXED_NOISE), knobs.frame_steps)
-        for epoch in range(state.step // epoch_steps, params.num_epochs):
-            order = torch.randperm(len(data), generator=seeded(device, params.seed, "order", epoch), device=device)
-            began, began_at = time.monotonic(), state.step
-            for batch in order[: epoch_steps * batch_size].split(batch_size)[state.step % epoch_steps :]:
-                # Real images, and fake ones that serve both nets.
-                netG.train()
-                real = to_images(data[batch])
-                real = flip(real, state.rng) if knobs.flip else real
-                noise = torch.randn(batch_size, params.nz, 1, 1, generator=state.rng, device=device)
-                fake = netG(noise)
+    # The clock: a run that was cut off counts on. The rate is that of an epoch, or of what this process did of it.
+    began = time.monotonic() - state.seconds
+    since_step, since_seconds, saved_seconds = state.step, state.seconds, state.seconds
 
-                # netD: maximise log D(x) + log(1 - D(G(z))).
-                netD.requires_grad_(True)
-                optD.zero_grad()
-                logits_real = netD(augment(real, knobs.augment, state.rng))
-                logits_fake = netD(augment(fake.detach(), knobs.augment, state.rng))
-                lossD_real, lossD_fake = bce(logits_real, REAL), bce(logits_fake, FAKE)
-                fabric.backward(lossD_real + lossD_fake)
-                optD.step()
+    bar = tqdm(total=total_steps, initial=state.step, desc="train", unit="step", mininterval=0.5)
+    with bar, held_signals() as signals:
+        for batch in batches:
+            # Real images, and fake ones that serve both nets.
+            real = to_images(data[batch])
+            real = flip(real, rng) if knobs.flip else real
+            noise = torch.randn(batch_size, params.nz, 1, 1, generator=rng, device=device)
+            fake = netG(noise)
 
-                # netG: maximise log D(G(z)). netD's weights are frozen, so no gradient is computed for them.
-                netD.requires_grad_(False)
-                optG.zero_grad()
-                logits = netD(augment(fake, knobs.augment, state.rng))
-                lossG = bce(logits, REAL)
-                fabric.backward(lossG)
-                optG.step()
+            # netD: maximise log D(x) + log(1 - D(G(z))).
+            state.netD.requires_grad_(True)
+            optD.zero_grad()
+            logits_real = netD(augment(real, knobs.augment, rng))
+            logits_fake = netD(augment(fake.detach(), knobs.augment, rng))
+            lossD_real, lossD_fake = bce(logits_real, REAL), bce(logits_fake, FAKE)
+            fabric.backward(lossD_real + lossD_fake)
+            optD.step()
 
-                # The average of netG.
-                state.step += 1
-                if state.ema is not None:
-                    decay = ema_decay(batch_size, state.step * batch_size, knobs.ema_kimg, knobs.ema_rampup)
-                    update_ema(state.ema, state.netG, decay)
+            # netG: maximise log D(G(z)); netD's weights are frozen, so that no gradient is computed for them.
+            state.netD.requires_grad_(False)
+            optG.zero_grad()
+            logits = netD(augment(fake, knobs.augment, rng))
+            lossG = bce(logits, REAL)
+            fabric.backward(lossG)
+            optG.step()
 
-                # Sum the figures on the device: to read them is to wait for it.
-                D_x, D_G_z1, D_G_z2 = (probability(seen) for seen in (logits_real, logits_fake, logits))
-                figures = torch.stack([lossD_real, lossD_fake, lossG, D_x, D_G_z1, D_G_z2]).detach()
-                state.interval += figures
-                state.epoch += figures
-                bar.update()
+            # The average of netG.
+            state.step += 1
+            if state.ema is not None:
+                decay = ema_decay(batch_size, state.step * batch_size, knobs.ema_kimg, knobs.ema_rampup)
+                update_ema(state.ema, state.netG, decay)
 
-                # Every logging interval: a row of losses.csv.
-                if state.step % knobs.log_steps == 0:
-                    ...
-    bar.close()
+            # The figures are added up on the device: to read one is to wait for the step to end.
+            D_x, D_G_z1, D_G_z2 = (probability(seen) for seen in (logits_real, logits_fake, logits))
+            figures = torch.stack([lossD_real, lossD_fake, lossG, D_x, D_G_z1, D_G_z2]).detach()
+            state.interval += figures
+            state.epoch += figures
+            bar.update()
+
+            # Every logging interval: a row of losses.csv, and now and then a frame of the film.
+            epoch_is_over = state.step % epoch_steps == 0
+            if state.step % knobs.log_steps == 0:
+                state.rows.append(row(state.interval, knobs.log_steps, state.step, epoch_steps, batch_size))
+                state.interval.zero_()
+                img_per_s = (state.step - since_step) * batch_size / (time.monotonic() - began - since_seconds)
+                lossD = state.rows[-1]["lossD_real"] + state.rows[-1]["lossD_fake"]
+                bar.set_postfix_str(f"{img_per_s:.0f} img/s, lossD {lossD:.2f}, lossG {state.rows[-1]['lossG']:.2f}")
+                if state.step % spacing(state.step, knobs.log_steps, knobs.gif_frames) == 0:
+                    pictures = fixed_noise_pictures(state, params)
+                    state.frames = add_frame(state.frames, state.step, pictures, knobs.log_steps, knobs.gif_frames)
+
+            # Every epoch: its figures and pictures.
+            if epoch_is_over:
+                of_epoch = row(state.epoch, epoch_steps, state.step, epoch_steps, batch_size)
+                state.epoch.zero_()
+                state.seconds = time.monotonic() - began
+                of_epoch["lossD"] = of_epoch["lossD_real"] + of_epoch["lossD_fake"]
+                of_epoch["img_per_s"] = (state.step - since_step) * batch_size / (state.seconds - since_seconds)
+                since_step, since_seconds = state.step, state.seconds
+                state.epochs.append(of_epoch)
+                report(of_epoch, fixed_noise_pictures(state, params))
+
+            # A checkpoint, and the way out between two steps.
+            state.seconds = time.monotonic() - began
+            is_due = state.seconds - saved_seconds >= 60 * knobs.checkpoint_minutes
+            if epoch_is_over or is_due or signals.received:
+                save(state)
+                saved_seconds = state.seconds
+            if signals.received:
+                signals.leave()

@@ -1,0 +1,92 @@
+"""Where a training is taken up again: checkpoints outside DVC's outs, a folder for each fingerprint."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from pipeline.atomic import whole_file
+from pipeline.dcgan.state import TrainState
+from pipeline.errors import StageError
+
+
+class Checkpoint:
+    """One training's newest state, and whether the training's outs were written from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._state = folder / "state.pt"
+        self._finished = folder / "finished"
+
+    def save(self, state: TrainState) -> None:
+        """Write the state, whole or not at all."""
+        with whole_file(self._state) as temporary:
+            torch.save(state.state_dict(), temporary)
+
+    def resume(self, state: TrainState, total_steps: int) -> None:
+        """Take a training up again where there is one to take up: cut off, or shorter than is wanted now.
+
+        One that is finished, or longer than total_steps, is forgotten: DVC runs the stage again only where its user
+        wants it afresh. Raises StageError where the file is damaged.
+        """
+        if not self._state.exists():
+            return
+        saved = self._load()
+        if saved["step"] > total_steps or (saved["step"] == total_steps and self._finished.exists()):
+            self._state.unlink()
+        else:
+            state.load_state_dict(saved)
+        self._finished.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Note that the outs are written."""
+        self._finished.touch()
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            saved: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
+        except Exception as fault:  # a damaged file makes the unpickler raise anything
+            raise StageError(f"{self._state} is damaged; remove it to train afresh ({fault})") from None
+        return saved
+
+
+@contextmanager
+def open_checkpoint(root: Path, key: str, keep: int) -> Iterator[Checkpoint]:
+    """Yield the checkpoint of a fingerprint, held against other processes; wait while another one holds it.
+
+    Of the folders in root, the `keep` that were used last stay, and those that a process holds.
+    """
+    folder = root / key
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"train: another process is at this very training; waiting for it ({lock.lock_file})", file=sys.stderr)
+        lock.acquire()
+    try:
+        folder.touch()
+        for unfinished in folder.glob(".state.*"):  # of a writer that was killed
+            unfinished.unlink()
+        _prune(root, keep)
+        yield Checkpoint(folder)
+    finally:
+        lock.release()
+
+
+def _prune(root: Path, keep: int) -> None:
+    folders = sorted(
+        (folder for folder in root.iterdir() if folder.is_dir()), key=lambda folder: folder.stat().st_mtime
+    )
+    for folder in folders[:-keep]:
+        try:
+            with FileLock(folder / "lock", timeout=0):
+                shutil.rmtree(folder)
+        except Timeout:
+            continue

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+from pipeline.dcgan.checkpoint import Checkpoint, open_checkpoint
+from pipeline.dcgan.state import TrainState, new_state
+from pipeline.errors import StageError
+from pipeline.params import Params
+
+HOLD = """
+import sys, time, pathlib, filelock
+with filelock.FileLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(0.5)
+    pathlib.Path(sys.argv[2]).touch()
+"""
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def saved(small: Callable[..., Params], tmp_path: Path) -> Checkpoint:
+    """A checkpoint after step 6."""
+    checkpoint, state = Checkpoint(tmp_path), new_state(small(), CPU)
+    state.step = 6
+    checkpoint.save(state)
+    return checkpoint
+
+
+@pytest.fixture
+def fresh(small: Callable[..., Params]) -> TrainState:
+    return new_state(small(), CPU)
+
+
+@pytest.mark.parametrize(
+    ("finished", "total_steps", "step"),
+    [
+        pytest.param(False, 12, 6, id="cut off: goes on"),
+        pytest.param(False, 6, 6, id="cut off before its outs were written: writes them"),
+        pytest.param(True, 12, 6, id="finished, more wanted: goes on"),
+        pytest.param(True, 6, 0, id="finished, the same wanted again: afresh"),
+        pytest.param(True, 3, 0, id="finished, less wanted: afresh"),
+        pytest.param(False, 3, 0, id="cut off beyond what is wanted: afresh"),
+    ],
+)
+def test_resume(saved: Checkpoint, fresh: TrainState, finished: bool, total_steps: int, step: int) -> None:
+    if finished:
+        saved.finish()
+    saved.resume(fresh, total_steps)
+    assert fresh.step == step
+
+
+def test_what_is_trained_afresh_is_not_resumed_from_the_old_one_later(saved: Checkpoint, fresh: TrainState) -> None:
+    saved.finish()
+    saved.resume(fresh, 6)
+    saved.resume(fresh, 6)  # killed before its first save, and started again
+    assert fresh.step == 0
+
+
+def test_a_resumed_training_is_not_finished_by_the_old_mark(saved: Checkpoint, fresh: TrainState) -> None:
+    saved.finish()
+    saved.resume(fresh, 12)
+    saved.resume(fresh, 6)
+    assert fresh.step == 6
+
+
+def test_a_damaged_checkpoint_is_named(saved: Checkpoint, fresh: TrainState, tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:1000])
+    with pytest.raises(StageError, match=r"state.pt is damaged; remove it to train afresh"):
+        saved.resume(fresh, 12)
+
+
+def test_a_save_that_fails_leaves_the_one_before(
+    saved: Checkpoint, fresh: TrainState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="no space"):
+        saved.save(fresh)
+    saved.resume(fresh, 12)
+    assert fresh.step == 6
+
+
+def test_a_second_process_waits_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "key").mkdir()
+    command = [sys.executable, "-c", HOLD, tmp_path / "key" / "lock", tmp_path / "released"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with open_checkpoint(tmp_path, "key", keep=1):
+            assert (tmp_path / "released").exists()
+    assert "waiting for it" in capsys.readouterr().err
+
+
+def test_a_free_folder_is_opened_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        with open_checkpoint(tmp_path, "key", keep=1):
+            pass
+    assert capsys.readouterr().err == ""
+
+
+def test_the_oldest_are_pruned_but_not_the_held(tmp_path: Path) -> None:
+    keys = ["newest", "newer", "old", "held", "oldest"]
+    for key in keys:
+        (tmp_path / key).mkdir()
+        (tmp_path / key / "state.pt").touch()
+    with FileLock(tmp_path / "held" / "lock"):
+        for age, key in enumerate(keys):
+            os.utime(tmp_path / key, (1000 - age, 1000 - age))
+        with open_checkpoint(tmp_path, "this", keep=3):
+            pass
+        assert {folder.name for folder in tmp_path.iterdir()} == {"this", "newest", "newer", "held"}
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "key").mkdir()
+    (tmp_path / "key" / ".state.123.pt").touch()
+    with open_checkpoint(tmp_path, "key", keep=1):
+        assert {file.name for file in (tmp_path / "key").iterdir()} == {"lock"}

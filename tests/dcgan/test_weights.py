@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from pipeline.dcgan.weights import load_weights, read_weights, save_weights
+from pipeline.errors import StageError
+
+METADATA = {"nz": "0", "ngf": "1", "ndf": "2", "nc": "3", "image_size": "4", "seed": "5", "kimg": "6", "data": "7"}
+
+WRITE = """
+import sys, torch
+from pathlib import Path
+from pipeline.dcgan.weights import save_weights
+net = torch.nn.Linear(2, 1)
+torch.nn.init.constant_(net.weight, 2.0)
+torch.nn.init.constant_(net.bias, 3.0)
+metadata = {"nz": "0", "ngf": "1", "ndf": "2", "nc": "3", "image_size": "4", "seed": "5", "kimg": "6", "data": "7"}
+save_weights(Path(sys.argv[1]), net, metadata)
+"""
+
+
+def linear() -> nn.Linear:
+    net = nn.Linear(2, 1)
+    nn.init.constant_(net.weight, 2.0)
+    nn.init.constant_(net.bias, 3.0)
+    return net
+
+
+def test_the_library_reads_what_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_weights(path, linear(), METADATA)
+    assert safetensors.torch.load_file(path)["weight"].tolist() == [[2.0, 2.0]]
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata() == METADATA
+    tensors, metadata = read_weights(path)
+    assert metadata == METADATA
+    assert tensors["bias"].tolist() == [3.0]
+
+
+def test_another_process_writes_the_same_bytes(tmp_path: Path, root: Path) -> None:
+    save_weights(tmp_path / "here", linear(), dict(reversed(METADATA.items())))
+    subprocess.run([sys.executable, "-c", WRITE, tmp_path / "there"], cwd=root, check=True)
+    assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
+
+
+def test_layout_does_not_show(tmp_path: Path) -> None:
+    net = nn.Conv2d(2, 3, 4)
+    save_weights(tmp_path / "contiguous", net, METADATA)
+    save_weights(tmp_path / "channels_last", net.to(memory_format=torch.channels_last), METADATA)  # type: ignore[call-overload]
+    assert (tmp_path / "contiguous").read_bytes() == (tmp_path / "channels_last").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(None, "is missing; run 'dvc repro train' first", id="missing"),
+        pytest.param(b"", "is no readable safetensors file", id="empty"),
+        pytest.param(b"\x80\x02}q\x00.", "is no readable safetensors file", id="a pickle"),
+    ],
+)
+def test_files_that_are_none(content: bytes | None, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StageError, match=words):
+        read_weights(path)
+
+
+def test_weights_of_another_network() -> None:
+    with pytest.raises(StageError, match=r"net.safetensors does not hold the network"):
+        load_weights(nn.Linear(3, 1), linear().state_dict(), Path("net.safetensors"))
