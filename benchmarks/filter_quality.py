@@ -1,0 +1,136 @@
+"""How well and how fast the filter does on images with known dirt: python -m benchmarks.filter_quality PATH.
+
+PATH is a folder or a zip with images/, labels.csv (file, origin, kind, expect = keep | repair | reject, strength,
+pair = the file that a duplicate copies) and pristine/ (the undamaged original of every 'repair' row, PNG, by stem).
+The filter sees the images only. Of a pair of duplicates either may be the one dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tempfile
+import time
+import zipfile
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.cleaning.run import filter_shards
+from pipeline.codec import Pixels, decode
+from pipeline.params import load_params
+from pipeline.records import read_rows
+from pipeline.sources.importing import import_source
+from pipeline.workers import open_workers
+
+Label = dict[str, str]
+
+
+def psnr(pixels: Pixels, pristine: Pixels) -> float:
+    """Return the peak signal-to-noise ratio in dB of uint8 arrays of one shape, at most 54: a quarter of a level."""
+    error = np.mean((pixels.astype(np.float64) - pristine) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 0.25)))
+
+
+def rejects(labels: list[Label], dropped: set[str]) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Return true positives, false negatives and false positives by kind; a pair counts as one reject."""
+    found, missed, wrong = Counter[str](), Counter[str](), Counter[str]()
+    excused = set()
+    for label in labels:
+        if label["expect"] == "reject":
+            pair = label["pair"]
+            if label["file"] in dropped:
+                found[label["kind"]] += 1
+            elif pair and pair in dropped and pair not in excused:
+                excused.add(pair)
+                found[label["kind"]] += 1
+            else:
+                missed[label["kind"]] += 1
+    for label in labels:
+        if label["expect"] != "reject" and label["file"] in dropped - excused:
+            wrong[label["kind"]] += 1
+    return found, missed, wrong
+
+
+def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
+    """Import, filter and compare; print the tables and return the headline figures."""
+    params = load_params()
+    raw, clean = work / "raw", work / "clean"
+    with open_workers(workers_count) as workers:
+        import_source(root / "images", params.crawl, raw, workers)
+        started = time.monotonic()
+        verdicts = filter_shards(raw, clean, params.image_size, params.filter, workers).to_pylist()
+        seconds = time.monotonic() - started
+    with (root / "labels.csv").open(encoding="utf-8") as file:
+        labels = list(csv.DictReader(file))
+    verdict = {row["path"].removeprefix("images/"): row for row in verdicts}
+    dropped = {name for name, row in verdict.items() if not row["kept"]}
+    found, missed, wrong = rejects(labels, dropped)
+    true, false = found.total(), wrong.total()
+    precision, recall = true / max(true + false, 1), true / max(true + missed.total(), 1)
+
+    gains: dict[str, list[float]] = defaultdict(list)
+    kept_pixels = {
+        row["path"].removeprefix("images/"): row["image"]["bytes"]
+        for shard in sorted(clean.glob("*.parquet"))
+        for row in read_rows(shard, ["path", "image"])
+    }
+    touched, mangled = Counter[str](), Counter[str]()
+    for label in tqdm(labels, desc="compare"):
+        name, kind = label["file"], label["kind"]
+        if name not in kept_pixels:
+            continue
+        touched[kind] += verdict[name]["repair"] is not None
+        before = decode((root / "images" / name).read_bytes(), params.crawl.max_pixels)
+        after = decode(kept_pixels[name], params.crawl.max_pixels)
+        if label["expect"] == "keep" and not np.array_equal(before, after):
+            mangled[kind] += 1
+        if label["expect"] == "repair":
+            pristine = decode((root / "pristine" / f"{Path(name).stem}.png").read_bytes(), params.crawl.max_pixels)
+            gains[kind].append(psnr(after, pristine) - psnr(before, pristine))
+
+    counts = Counter(label["kind"] for label in labels)
+    reasons: dict[str, Counter[str]] = defaultdict(Counter)
+    for label in labels:
+        row = verdict[label["file"]]
+        reasons[label["kind"]][row["reason"] or row["repair"] or "kept"] += 1
+    print(f"{'kind':20} {'n':>5} {'recall':>7} {'wrong':>6} {'touched':>8} {'dB':>7}  verdicts")
+    for kind, count in sorted(counts.items()):
+        recalled = f"{found[kind] / count:7.3f}" if found[kind] + missed[kind] else " " * 7
+        gain = f"{np.mean(gains[kind]):+7.2f}" if kind in gains else " " * 7
+        told = ", ".join(f"{reason} {n}" for reason, n in reasons[kind].most_common())
+        print(f"{kind:20} {count:5} {recalled} {wrong[kind]:6} {touched[kind]:8} {gain}  {told}")
+    return {
+        "f1": round(2 * precision * recall / max(precision + recall, 1e-9), 4),
+        "precision": round(precision, 4),
+        "recall": round(recall, 4),
+        "worst_kind_recall": round(min(found[k] / (found[k] + missed[k]) for k in {**found, **missed}), 3),
+        "clean_dropped": round(wrong["clean"] / counts["clean"], 4),
+        "clean_touched": round(touched["clean"] / counts["clean"], 4),
+        "keep_mangled": sum(mangled.values()),
+        **{f"gain_db.{kind}": round(float(np.mean(values)), 2) for kind, values in sorted(gains.items())},
+        "img_per_s": round(len(verdicts) / seconds, 1),
+    }
+
+
+def main() -> None:
+    """Score the filter on PATH and print one line of JSON last."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root, work = arguments.path, Path(folder)
+        if root.suffix == ".zip":
+            with zipfile.ZipFile(root) as archive:
+                archive.extractall(work / "set")
+            root = work / "set"
+        print(json.dumps(score(root, work, arguments.workers)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""From the measures of all images to one verdict each: dropped, kept or repaired, and the copy that it lost to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.cleaning.copies import find_copies
+from pipeline.cleaning.duplicates import (
+    Flags,
+    Rows,
+    best_first,
+    champions,
+    duplicate_reasons,
+    groups,
+    one_per_id,
+    same_id_pairs,
+)
+from pipeline.cleaning.hashing import Pairs
+from pipeline.cleaning.measures import Measures
+from pipeline.cleaning.verdict import Columns, Labels, damages, judge, present, severities
+from pipeline.params import FilterParams
+from pipeline.workers import Workers
+
+VERDICT_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("id", pa.string()),
+        ("path", pa.string()),
+        ("split", pa.string()),
+        ("kept", pa.bool_()),
+        ("reason", pa.string()),
+        ("repair", pa.string()),
+        ("duplicate_of", pa.int64()),
+        ("severity", pa.float64()),
+        ("difference", pa.float64()),
+        ("bytes", pa.int64()),
+        *((name, pa.float64()) for name in Measures._fields),
+        ("phash", pa.string()),
+    ]
+)
+
+
+def decide(measured: pa.Table, folder: Path, params: FilterParams, workers: Workers) -> pa.Table:
+    """Return a verdict for each image, VERDICT_SCHEMA in row order; repair is what is called for, not yet made.
+
+    measured: MEASURED_SCHEMA of all raw shards in folder. Copies are sought among the images that are otherwise kept
+    and, for the leak guard, all readable ones of the holdout: the raw holdout is a ruler too.
+    """
+    measured = measured.sort_by("row")
+    columns: Columns = {name: measured[name].to_numpy() for name in Measures._fields}
+    readable = measured["readable"].to_numpy()
+    reasons, repairs = judge(columns, params)
+    reasons[~readable] = "unreadable"
+    kept = ~present(reasons)
+    holdout = measured["split"].to_numpy() == "holdout"
+    ids = measured["id"].to_numpy()
+
+    members = np.nonzero(readable & (kept | holdout))[0]
+    originals = one_per_id(ids, members)
+    pairs, differences = find_copies(measured.take(originals), folder, params, workers)
+    pairs = originals[pairs]
+    group = groups(len(measured), np.concatenate([pairs, same_id_pairs(ids, members)]))
+    area, size = columns["width"] * columns["height"], measured["bytes"].to_numpy()
+    champion = champions(group, holdout, kept, best_first(repairs, area, size, columns["blur"]))
+    copied = duplicate_reasons(champion, ids, holdout, kept, within_split=params.enabled and params.dedup)
+    lost = present(copied)
+    reasons[lost], repairs[lost] = copied[lost], None
+
+    derived = {
+        "kept": pa.array(~present(reasons)),
+        "reason": pa.array(reasons, pa.string()),
+        "repair": pa.array(repairs, pa.string()),
+        "duplicate_of": pa.array(measured["row"].to_numpy()[champion], mask=~lost),
+        "severity": pa.array(_severity(columns, reasons, repairs, params), from_pandas=True),
+        "difference": _difference(champion, lost, ids, pairs, differences),
+        "phash": pa.array([None if bits is None else f"{bits:016x}" for bits in measured["phash"].to_pylist()]),
+    }
+    return pa.table(
+        [derived[field.name] if field.name in derived else measured[field.name] for field in VERDICT_SCHEMA],
+        schema=VERDICT_SCHEMA,
+    )
+
+
+def _severity(columns: Columns, reasons: Labels, repairs: Labels, params: FilterParams) -> NDArray[np.float64]:
+    """Return how far each picture is over the threshold of its reason or repair; if untouched, how near to a reason."""
+    by_reason, by_damage = severities(columns, params), damages(columns, params)
+    severity: NDArray[np.float64] = np.maximum.reduce(list(by_reason.values()))
+    for labels, ratios in ((reasons, by_reason), (repairs, by_damage)):
+        for name, ratio in ratios.items():
+            severity[labels == name] = ratio[labels == name]
+    return severity
+
+
+def _difference(champion: Rows, lost: Flags, ids: Labels, pairs: Pairs, differences: NDArray[np.float64]) -> pa.Array:
+    """Return each lost copy's difference to the copy that stays: 0 for the same bytes, null where not compared."""
+    known = {frozenset(pair): value for pair, value in zip(pairs.tolist(), differences.tolist(), strict=True)}
+    values = [
+        None if not gone else 0.0 if ids[at] == ids[best] else known.get(frozenset((at, best)))
+        for at, (best, gone) in enumerate(zip(champion.tolist(), lost.tolist(), strict=True))
+    ]
+    return pa.array(values, pa.float64())

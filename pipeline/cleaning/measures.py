@@ -1,0 +1,211 @@
+"""What is measured of a picture: small pure functions, each a number with a unit. The verdict is elsewhere."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.cleaning.views import Gray, extremes, luma, net_view, work_view
+from pipeline.codec import Pixels
+
+
+class Measures(NamedTuple):
+    """All measures of one picture, in the order of their columns in verdicts.parquet."""
+
+    width: float
+    height: float
+    contrast: float
+    white: float
+    information: float
+    edges: float
+    blur: float
+    sharpness: float
+    noise: float
+    impulses: float
+    blockiness: float
+    gamma: float
+
+
+def measure(pixels: Pixels, image_size: int, work_side: int) -> Measures:
+    """Measure RGB uint8 (H, W, 3): style and sharpness as the net will see it, noise and blocks at the work size."""
+    height, width = pixels.shape[:2]
+    net, work = net_view(pixels, image_size), work_view(pixels, work_side)
+    net_luma, work_luma = luma(net), luma(work)
+    return Measures(
+        width=width,
+        height=height,
+        contrast=contrast(net_luma),
+        white=white(net),
+        information=information(net, net_luma),
+        edges=edges(net_luma),
+        blur=blur(net_luma),
+        sharpness=sharpness(net_luma),
+        noise=noise(work_luma.astype(np.float32)),
+        impulses=impulses(work),
+        blockiness=blockiness(work_luma),
+        gamma=gamma(net, net_luma),
+    )
+
+
+def _quantiles(levels: Gray, shares: tuple[float, ...]) -> list[float]:
+    """Return the levels below which those shares of the pixels lie (nearest rank); counting beats sorting."""
+    counts = np.bincount(levels.ravel(), minlength=256).cumsum()
+    ranks = [round(share * (levels.size - 1)) + 1 for share in shares]
+    return [float(level) for level in np.searchsorted(counts, ranks)]
+
+
+def contrast(gray: Gray) -> float:
+    """Return the grey levels between the darkest and the brightest half per cent of uint8 (H, W): 0 to 255."""
+    low, high = _quantiles(gray, (0.005, 0.995))
+    return high - low
+
+
+def white(pixels: Pixels) -> float:
+    """Return the level that the brightest half per cent of RGB uint8 (H, W, 3) reaches in any channel: 0 to 255."""
+    (level,) = _quantiles(extremes(pixels)[1], (0.995,))
+    return level
+
+
+def information(pixels: Pixels, gray: Gray) -> float:
+    """Return the entropy of a picture's colours in bits: 0 for one colour, about 1 for a text card, 5 for a face.
+
+    pixels: RGB uint8 (H, W, 3), gray: its luma. The colours are stretched to the full contrast first, so that a faded
+    picture has as many as before, and counted in 8 levels a channel, so that JPEG's ripples are none: 0 to 9 bits.
+    """
+    low, high = _quantiles(gray, (0.005, 0.995))
+    levels = np.clip((np.arange(256) - low) * 8 / max(high - low + 1, 8), 0, 7).astype(np.uint8)
+    colours = cv2.LUT(pixels, levels).reshape(-1, 3).astype(np.float32) @ np.array([64, 8, 1], np.float32)
+    shares = np.bincount(colours.astype(np.intp)) / gray.size
+    shares = shares[shares > 0]
+    return float(-(shares * np.log2(shares)).sum()) + 0.0
+
+
+def edges(gray: Gray) -> float:
+    """Return the share of pixels beside an edge: whose 3×3 surroundings span over a tenth of the picture's contrast.
+
+    gray: uint8 (H, W). 0 for a flat picture or a smooth gradient, about 0.3 for flat-coloured art and 0.7 for shaded.
+    """
+    span = cv2.morphologyEx(gray, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return float((span > max(contrast(gray), 10.0) / 10).mean())
+
+
+def blur(gray: Gray, size: int = 11) -> float:
+    """Return how little a further blur changes: 0 sharp to 1 blurred; equal to skimage.measure.blur_effect.
+
+    gray: uint8 (H, W). The worse of both directions, so that motion blur counts in full. Crete, Dolmiere, Ladret and
+    Nicolas, "The blur effect: perception and estimation with a new no-reference perceptual blur metric" (2007).
+    """
+    levels = gray.astype(np.float64) / 255
+    return max(_blur_along(levels, size), _blur_along(np.ascontiguousarray(levels.T), size))
+
+
+def _blur_along(levels: NDArray[np.float64], size: int) -> float:
+    """Return the share of the gradient along the rows that a box blur of that size leaves."""
+    blurred = cv2.blur(levels, (size, 1), borderType=cv2.BORDER_REFLECT)
+    sharp_edges, blurred_edges = (
+        np.abs(cv2.Sobel(image, cv2.CV_64F, 1, 0, borderType=cv2.BORDER_REFLECT))[2:-1, 2:-1]
+        for image in (levels, blurred)
+    )
+    total = float(sharp_edges.sum())
+    if total == 0.0:
+        return 1.0
+    return 1.0 - float(np.maximum(sharp_edges - blurred_edges, 0.0).sum()) / total
+
+
+def sharpness(gray: Gray) -> float:
+    """Return the Laplacian's deviation over the picture's own: below 0.4 nothing is fine, however it is lit.
+
+    gray: uint8 (H, W). Over the contrast, so that faded art is not called blurred; no unit, 0 for a flat picture.
+    """
+    return float(cv2.Laplacian(gray, cv2.CV_32F).std()) / max(float(gray.std()), 1.0)
+
+
+# The difference of two Laplacians: blind to edges and slopes, of gain 6 on white noise.
+_NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
+
+# The quarter of a normal distribution that lies nearest to its mean reaches to this many deviations.
+_QUARTER_OF_NORMAL = 0.31864
+
+
+def noise(plane: NDArray[np.float32]) -> float:
+    """Return the deviation of additive noise in the levels of the plane, float32 (H, W).
+
+    Immerkær's mask ("Fast Noise Variance Estimation", 1996), of whose answers the smallest quarter counts: lines and
+    texture fill the larger ones, noise is everywhere.
+    """
+    response = np.abs(cv2.filter2D(plane, -1, _NOISE_MASK)).ravel()
+    rank = response.size // 4
+    return float(np.partition(response, rank)[rank]) / _QUARTER_OF_NORMAL
+
+
+# Salt is white and pepper black up to what a JPEG makes of them, and this far from the median around them.
+_SALT, _PEPPER, _IMPULSE_STEP = 247, 8, 40
+
+
+def impulses(pixels: Pixels) -> float:
+    """Return the share of pixels that are lone white or black dots: 0 to 1.
+
+    pixels: RGB uint8 (H, W, 3). Lone, because drawn lines are black too, but every dot of theirs has a neighbour.
+    """
+    darkest, brightest = extremes(pixels)
+    _, furthest = extremes(np.asarray(cv2.absdiff(pixels, cv2.medianBlur(pixels, 3)), np.uint8))
+    far = furthest > _IMPULSE_STEP
+    lone = [
+        extreme & far & (cv2.boxFilter(extreme.astype(np.uint8), -1, (3, 3), normalize=False) == 1)
+        for extreme in (darkest >= _SALT, brightest <= _PEPPER)
+    ]
+    return float((lone[0] | lone[1]).mean())
+
+
+def blockiness(gray: Gray) -> float:
+    """Return how much larger the steps on JPEG's grid of 8 are than elsewhere: 1 for none, over 2.5 for visible blocks.
+
+    gray: uint8 (H, W). A step counts by what it exceeds its neighbours on both sides; 1 below 16 pixels. After Wang,
+    Bovik and Evans, "Blind measurement of blocking artifacts in images" (2000).
+    """
+    if min(gray.shape) < 16:
+        return 1.0
+    levels = gray.astype(np.float32)
+    return (_block_steps(levels) + _block_steps(np.ascontiguousarray(levels.T))) / 2
+
+
+def _block_steps(levels: NDArray[np.float32]) -> float:
+    step = np.diff(levels, axis=1)
+    excess = np.abs(step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2).mean(axis=0)
+    # excess[k] is the step from column k + 1 to k + 2, and blocks meet between columns 7 and 8.
+    on_grid = np.arange(excess.size) % 8 == 6
+    return float(excess[on_grid].mean()) / max(float(excess[~on_grid].mean()), 0.5)
+
+
+# Least squares on natural faces to which known gammas were applied: python -m benchmarks.gamma_fit FOLDER.
+_GAMMA_WEIGHTS = np.array([-0.35, 1.21, -0.55, 0.44, -1.10])
+
+
+# A picture without colour says nothing by it; taken as it is, it would be called too pale.
+_COLOURLESS, _USUAL_SATURATION = 0.02, 0.3
+
+
+def gamma_terms(pixels: Pixels, gray: Gray) -> NDArray[np.float64]:
+    """Return what tells a gamma: log shadow, mean saturation, the white point, mean |Laplacian| / 30, and 1.
+
+    pixels: RGB uint8 (H, W, 3), gray: its luma. A gamma above 1 deepens the shadows and saturates the colours.
+    """
+    (shadow,) = _quantiles(gray, (0.01,))
+    darkest, brightest = extremes(pixels)
+    saturation = float(((brightest - darkest) / np.maximum(brightest, 1).astype(np.float32)).mean())
+    if saturation < _COLOURLESS:
+        saturation = _USUAL_SATURATION
+    (white,) = _quantiles(darkest, (0.9,))
+    texture = np.abs(cv2.Laplacian(gray, cv2.CV_32F)).mean() / 30
+    return np.array([np.log((shadow + 4) / 259), saturation, white / 255, texture, 1.0])
+
+
+def gamma(pixels: Pixels, gray: Gray) -> float:
+    """Return the gamma that a picture seems to have gone through: about 1 for most art, 3 too dark, 0.3 too pale.
+
+    pixels: RGB uint8 (H, W, 3), gray: its luma. A regression of the logarithm, off by a fifth or so.
+    """
+    return float(np.exp(gamma_terms(pixels, gray) @ _GAMMA_WEIGHTS))

@@ -1,0 +1,42 @@
+"""Repair a picture by what was measured, and take the repair back where measuring again finds no cure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.cleaning.denoise import noise_sigmas, replace_impulses, shrink_noise
+from pipeline.cleaning.measures import measure
+from pipeline.cleaning.tone import stretch, undo_gamma
+from pipeline.cleaning.verdict import as_columns, damages, judge
+from pipeline.cleaning.views import work_view
+from pipeline.codec import Pixels
+from pipeline.params import FilterParams
+
+
+def mend(pixels: Pixels, damage: str, gamma: float, params: FilterParams) -> Pixels:
+    """Return a picture with one damage of verdict.damages() repaired: RGB uint8 (H, W, 3); gamma is its measure."""
+    if damage == "impulse noise":
+        return replace_impulses(pixels)
+    if damage == "gaussian noise":
+        return shrink_noise(pixels, noise_sigmas(pixels))
+    if damage == "jpeg blocks":
+        return shrink_noise(pixels, np.full(3, params.deblock_sigma, np.float32))
+    if damage == "faded":
+        return stretch(pixels, params.faded_black, params.faded_white)
+    if damage in ("dark", "bright"):
+        return undo_gamma(pixels, gamma)
+    raise ValueError(f"no repair is known for {damage!r}")
+
+
+def repair(pixels: Pixels, damage: str, gamma: float, image_size: int, params: FilterParams) -> Pixels | None:
+    """Return the repaired picture at the work size, or None where the repair does not hold.
+
+    It holds where the damage measures less than before and nothing speaks for dropping the result: a smoothing that
+    took the edges with the noise would be blurry now.
+    """
+    before = work_view(pixels, params.work_side)
+    after = mend(before, damage, gamma, params)
+    was, remains = (as_columns(measure(view, image_size, params.work_side)) for view in (before, after))
+    cured = damages(remains, params)[damage] < damages(was, params)[damage]
+    reasons, _ = judge(remains, params)
+    return after if cured[0] and reasons[0] is None else None

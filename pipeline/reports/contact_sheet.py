@@ -1,0 +1,58 @@
+"""Contact sheets for HTML pages: which pictures to show of many, and small self-contained copies of them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.codec import Pixels, decode_trusted
+
+Rows = NDArray[np.int64]
+
+# The longest side of a picture on a page, in pixels, and its JPEG quality: some 5 kB each.
+SIDE, QUALITY = 96, 90
+
+
+def choose(rows: Rows, closeness: NDArray[np.float64], borderline: int, others: int) -> list[tuple[int, bool]]:
+    """Return up to borderline + others of the rows, the most borderline first and marked True, then a fair sample.
+
+    closeness: float64 (N,), the smaller the nearer to the threshold; NaN where there is none, never borderline. The
+    others are taken evenly from the rest in order of closeness, so that the clear cases are seen too.
+    """
+    order = np.argsort(closeness, kind="stable")
+    near, rest = order[:borderline], order[borderline:]
+    sample = rest[np.linspace(0, len(rest) - 1, min(others, len(rest))).astype(np.intp)]
+    shown = [(at, True) for at in near.tolist()] + [(at, False) for at in sample.tolist()]
+    return [(int(rows[at]), mark and bool(np.isfinite(closeness[at]))) for at, mark in shown]
+
+
+def read_pictures(folder: Path, rows: Iterable[int]) -> dict[int, Pixels]:
+    """Return the decoded images of those rows of a folder of shards; only the row groups that hold one are read."""
+    wanted = np.array(sorted(set(rows)), np.int64)
+    pictures: dict[int, Pixels] = {}
+    for shard in sorted(folder.glob("*.parquet")):
+        with pq.ParquetFile(shard) as file:
+            for group in range(file.num_row_groups):
+                numbers = file.read_row_group(group, columns=["row"])["row"].to_numpy()
+                (places,) = np.nonzero(np.isin(numbers, wanted))
+                if len(places):
+                    images = file.read_row_group(group, columns=["image"])["image"].take(places).to_pylist()
+                    for row, image in zip(numbers[places].tolist(), images, strict=True):
+                        pictures[row] = decode_trusted(image["bytes"])
+    return pictures
+
+
+def data_uri(pixels: Pixels) -> str:
+    """Return RGB uint8 (H, W, 3) as the data URI of a JPEG of at most 96 pixels a side."""
+    height, width = pixels.shape[:2]
+    scale = min(SIDE / max(height, width), 1.0)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")

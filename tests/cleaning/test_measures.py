@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from skimage.measure import blur_effect
+
+from pipeline.cleaning import measures as m
+
+FLAT = np.full((64, 64), 90, np.uint8)
+RAMP = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
+CHECKS = (np.indices((64, 64)).sum(axis=0) % 2 * 200).astype(np.uint8)
+
+
+def rgb(gray: np.ndarray) -> np.ndarray:
+    return np.repeat(gray[:, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    ("gray", "levels"),
+    [pytest.param(FLAT, 0, id="flat"), pytest.param(RAMP, 252, id="ramp"), pytest.param(CHECKS, 200, id="checks")],
+)
+def test_contrast_is_the_span_of_levels(gray, levels):
+    assert m.contrast(gray) == levels
+
+
+def test_contrast_ignores_a_few_outliers():
+    gray = FLAT.copy()
+    gray[0, :10] = 255
+    assert m.contrast(gray) == 0
+
+
+def test_white_is_the_brightest_channel():
+    pixels = np.zeros((10, 10, 3), np.uint8)
+    pixels[..., 1] = 130
+    assert m.white(pixels) == 130
+
+
+@pytest.mark.parametrize(
+    ("gray", "bits"),
+    [
+        pytest.param(FLAT, 0, id="one colour"),
+        pytest.param(CHECKS, 1, id="two colours"),
+        pytest.param(RAMP, 3, id="eight levels"),
+        pytest.param(RAMP // 4, 3, id="faded, as many"),
+    ],
+)
+def test_information_is_the_entropy_of_the_colours(gray, bits):
+    assert m.information(rgb(gray), gray) == pytest.approx(bits, abs=0.02)
+
+
+def test_edges_are_beside_a_step_and_not_on_a_slope():
+    step = np.zeros((64, 64), np.uint8)
+    step[:, 32:] = 100
+    assert m.edges(step) == 2 / 64
+    assert m.edges(RAMP) == 0
+    assert m.edges(step // 5) == 2 / 64
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_blur_equals_skimage(seed):
+    rng = np.random.default_rng(seed)
+    gray = rng.integers(0, 256, (64, 64)).astype(np.uint8)
+    gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 0.3 + seed / 2), np.uint8)
+    assert m.blur(gray) == pytest.approx(float(blur_effect(gray)), abs=1e-6)
+
+
+def test_blur_counts_the_worse_direction(face):
+    gray = np.asarray(cv2.cvtColor(face(1, side=64), cv2.COLOR_RGB2GRAY), np.uint8)
+    moved = np.asarray(cv2.blur(gray, (9, 1)), np.uint8)
+    assert m.blur(moved) > m.blur(gray) + 0.15
+    assert m.blur(moved) == pytest.approx(m.blur(np.ascontiguousarray(moved.T)), abs=1e-9)
+
+
+def test_a_flat_picture_is_blurred_and_not_sharp():
+    assert m.blur(FLAT) == 1
+    assert m.sharpness(FLAT) == 0
+
+
+def test_sharpness_does_not_depend_on_contrast():
+    assert m.sharpness(CHECKS // 4) == pytest.approx(m.sharpness(CHECKS), rel=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [5.0, 12.0, 30.0])
+def test_noise_is_the_deviation_of_white_noise(sigma):
+    plane = np.random.default_rng(0).normal(128, sigma, (256, 256)).astype(np.float32)
+    assert m.noise(plane) == pytest.approx(sigma, rel=0.03)
+
+
+def test_noise_is_blind_to_slopes_and_steps():
+    assert m.noise(RAMP.astype(np.float32)) == pytest.approx(0, abs=1e-4)
+    assert m.noise(np.repeat(RAMP[:, ::8], 8, axis=1).astype(np.float32)) == pytest.approx(0, abs=1e-4)
+
+
+def test_impulses_are_lone_dots():
+    pixels = np.full((20, 20, 3), 128, np.uint8)
+    pixels[3, 3], pixels[10, 15] = 255, 0
+    assert m.impulses(pixels) == 2 / 400
+    pixels[12] = 0
+    assert m.impulses(pixels) == 2 / 400, "a line is no noise"
+
+
+@pytest.mark.parametrize("size", [2, 15])
+def test_blockiness_of_a_small_picture_is_none(size):
+    assert m.blockiness(np.zeros((size, 40), np.uint8)) == 1
+
+
+def test_blockiness_finds_jpeg_blocks_on_the_grid(face):
+    pixels = face(3)
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 8])
+    blocks = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_RGB2GRAY)
+    plain = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    assert m.blockiness(np.asarray(plain, np.uint8)) < 1.6
+    assert m.blockiness(np.asarray(blocks, np.uint8)) > 2.3
+    assert m.blockiness(np.asarray(blocks[4:, 4:], np.uint8)) < 1.3, (
+        "off the grid, the same steps are the picture's own"
+    )
+
+
+def test_gamma_rises_with_the_gamma_that_was_applied(face):
+    def seen(gamma: float) -> float:
+        pixels = (255 * (face(5, side=64) / 255) ** gamma).astype(np.uint8)
+        return m.gamma(pixels, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8))
+
+    figures = [seen(gamma) for gamma in (0.3, 0.6, 1.0, 1.8, 3.0)]
+    assert figures == sorted(figures)
+    assert figures[0] < 0.5 * figures[2]
+    assert figures[4] > 1.5 * figures[2]
+
+
+def test_gamma_takes_a_grey_picture_for_no_paler_than_a_coloured_one():
+    gray = np.tile(np.linspace(40, 250, 64).astype(np.uint8), (64, 1))
+    coloured = rgb(gray)
+    coloured[..., 2] = gray * 0.7
+    assert m.gamma(rgb(gray), gray) == pytest.approx(m.gamma(coloured, gray), rel=0.25)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 2), (17, 16), (700, 500)])
+def test_every_shape_can_be_measured(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    found = m.measure(pixels, 64, 256)
+    assert np.isfinite(found).all()
+    assert (found.height, found.width) == shape

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.cleaning.decide import VERDICT_SCHEMA
+from pipeline.cleaning.run import filter_shards
+from pipeline.codec import decode, encode_png
+from pipeline.errors import StageError
+from pipeline.records import read_rows
+from pipeline.workers import Workers, open_workers
+
+HERE = Workers(None, 0)
+
+
+def run(raw, params, workers=HERE, **changes):
+    clean = raw.parent / "clean"
+    table = filter_shards(raw, clean, 64, params.filter.model_copy(update=changes), workers)
+    rows = [row for path in sorted(clean.glob("*.parquet")) for row in read_rows(path, ["row", "image", "repair"])]
+    return table, {row["row"]: row for row in rows}
+
+
+def heap(face, save):
+    """Return pictures of all fates, and the reason or repair of each."""
+    noise = np.random.default_rng(0).normal(0, 22, (96, 96, 3))
+    small = face(4)
+    return [
+        (face(1), None),
+        (face(2), None),
+        (face(1), "exact duplicate"),
+        (save(face(2), "JPEG", quality=60), "near duplicate"),
+        (None, "unreadable"),
+        (np.asarray(cv2.resize(face(3), (20, 20)), np.uint8), "too small"),
+        (np.ascontiguousarray(np.tile(face(3)[:40], (1, 6, 1))), "aspect"),
+        (np.full((96, 96, 3), (30, 90, 60), np.uint8), "uniform"),
+        (np.asarray(cv2.GaussianBlur(face(3), (0, 0), 4), np.uint8), "blurry"),
+        (np.clip(small + noise, 0, 255).astype(np.uint8), "gaussian noise"),
+        ((face(5) * 0.25 + 90).astype(np.uint8), "faded"),
+        (face(6), None),
+    ]
+
+
+def test_every_image_gets_its_verdict(params, face, save, shard):
+    images, fates = zip(*heap(face, save), strict=True)
+    raw = shard(images)
+    verdicts, clean = run(raw, params)
+    assert verdicts.schema == VERDICT_SCHEMA
+    rows = verdicts.to_pylist()
+    assert [row["row"] for row in rows] == list(range(len(images)))
+    assert tuple(row["reason"] or row["repair"] for row in rows) == fates
+    assert [row["duplicate_of"] for row in rows if row["reason"] and "duplicate" in row["reason"]] == [0, 1]
+    assert set(clean) == {row["row"] for row in rows if row["kept"]}
+    assert all((row["reason"] is None) == row["kept"] for row in rows)
+
+    raw_rows = {row["row"]: row for path in raw.glob("*") for row in read_rows(path, ["row", "image"])}
+    for number, row in clean.items():
+        assert row["repair"] == rows[number]["repair"]
+        assert (row["image"]["bytes"] == raw_rows[number]["image"]["bytes"]) == (row["repair"] is None)
+        assert decode(row["image"]["bytes"], 10**6).shape == (96, 96, 3)
+
+
+def test_off_lets_everything_readable_pass_but_never_a_leak(params, face, save, shard):
+    images = [image for image, _ in heap(face, save)]
+    splits = ["train"] * len(images)
+    splits[3] = "holdout"
+    verdicts, clean = run(shard(images, splits), params, enabled=False)
+    rows = verdicts.to_pylist()
+    told = {row["row"]: row["reason"] for row in rows if row["reason"]}
+    assert told == {1: "holdout twin", 4: "unreadable"}
+    assert rows[1]["duplicate_of"] == 3
+    assert all(row["repair"] is None for row in rows)
+    assert set(clean) == set(range(len(images))) - {1, 4}
+
+
+def test_dedup_off_keeps_copies_within_a_split(params, face, shard):
+    raw = shard([face(1), face(1), face(2), face(2)], ["train", "train", "train", "holdout"])
+    verdicts, _ = run(raw, params, dedup=False)
+    assert verdicts["reason"].to_pylist() == [None, None, "holdout twin", None]
+
+
+def test_a_dropped_holdout_image_still_guards(params, face, shard):
+    flat = np.full((96, 96, 3), 90, np.uint8)
+    soft = np.asarray(cv2.GaussianBlur(face(1), (0, 0), 4), np.uint8)
+    raw = shard([face(1), soft, flat, flat, soft], ["train", "holdout", "holdout", "train", "train"])
+    verdicts, _ = run(raw, params)
+    assert verdicts["reason"].to_pylist() == [None, "blurry", "uniform", "uniform", "blurry"]
+    verdicts, _ = run(raw, params, blur=False)
+    assert verdicts["reason"].to_pylist()[4] == "holdout twin"
+
+
+def digest(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.parquet")}
+
+
+def test_processes_and_shards_change_nothing(params, face, save, shard):
+    raw = shard([image for image, _ in heap(face, save)])
+    here, _ = run(raw, params)
+    before = digest(raw.parent / "clean")
+    with open_workers(2) as workers:
+        there, _ = run(raw, params, workers)
+    assert there.equals(here)
+    assert digest(raw.parent / "clean") == before
+
+
+def test_stale_shards_go(params, face, shard):
+    raw = shard([face(1)])
+    stale = raw.parent / "clean" / "9.parquet"
+    stale.parent.mkdir()
+    stale.write_bytes(b"old")
+    run(raw, params)
+    assert sorted(path.name for path in stale.parent.iterdir()) == ["0.parquet"]
+
+
+def test_nothing_to_filter_is_said(params, tmp_path):
+    with pytest.raises(StageError, match="crawl-import"):
+        filter_shards(tmp_path, tmp_path / "clean", 64, params.filter, HERE)
+
+
+def test_only_unreadable_files(params, shard):
+    verdicts, clean = run(shard([None, None]), params)
+    assert verdicts["reason"].to_pylist() == ["unreadable"] * 2
+    assert clean == {}
+
+
+def test_png_round_trip_of_a_repair_is_lossless(face):
+    assert np.array_equal(decode(encode_png(face(1)), 10**6), face(1))
