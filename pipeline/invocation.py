@@ -73,11 +73,14 @@ def stage_params(stage: str, flat_params: dict[str, Any]) -> dict[str, Any]:
 
 
 def input_digests(stage: str) -> dict[str, str]:
-    """Return {path: DVC's md5} for the stage's deps that other stages write, as dvc.lock has them."""
+    """Return {path: DVC's md5} for the stage's deps that other stages write, as dvc.lock has them.
+
+    A file in a folder that is one output has the folder's digest: DVC's lock has no other.
+    """
     locked = read_yaml(paths.DVC_LOCK).get("stages", {}) if paths.DVC_LOCK.exists() else {}
     written = {out["path"]: out["md5"] for entry in locked.values() for out in entry.get("outs", []) if "md5" in out}
     deps: Iterable[str] = _stage(stage).get("deps", [])
-    return {dep: written[dep] for dep in deps if dep in written}
+    return {dep: md5 for dep in deps for out, md5 in written.items() if Path(dep).is_relative_to(out)}
 
 
 def _stage(stage: str) -> dict[str, Any]:

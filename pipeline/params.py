@@ -77,6 +77,7 @@ class TrainParams(Section):
     """What the reference recipe leaves open, and what it does not have."""
 
     precision: Literal["auto", "bf16", "fp32"]
+    lr_ratio: Annotated[float, Field(gt=0.0, le=100.0)]
     flip: bool
     augment: AugmentParams
     ema: bool

@@ -85,16 +85,16 @@ def new_state(params: Params, device: torch.device) -> TrainState:
         netG=netG,
         netD=netD,
         ema=copy.deepcopy(netG).eval().requires_grad_(False) if params.train.ema else None,
-        optG=_adam(netG, params),
-        optD=_adam(netD, params),
+        optG=_adam(netG, params.lr * params.train.lr_ratio, params.beta1),
+        optD=_adam(netD, params.lr, params.beta1),
         rng=seeded(device, params.seed, "steps"),
         interval=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
         epoch=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
     )
 
 
-def _adam(net: nn.Module, params: Params) -> torch.optim.Adam:
-    return torch.optim.Adam(net.parameters(), lr=params.lr, betas=(params.beta1, 0.999), fused=True)
+def _adam(net: nn.Module, lr: float, beta1: float) -> torch.optim.Adam:
+    return torch.optim.Adam(net.parameters(), lr=lr, betas=(beta1, 0.999), fused=True)
 
 
 def seeded(device: torch.device, seed: int, purpose: str, index: int = 0) -> torch.Generator:

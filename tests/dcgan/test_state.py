@@ -36,7 +36,7 @@ def test_what_is_shown(ema: bool, shown: str, small: Callable[..., Params]) -> N
     assert state.shown is getattr(state, shown)
 
 
-def test_the_optimisers_are_the_recipes(small: Callable[..., Params]) -> None:
-    state = new_state(small(lr=0.001, beta1=0.25), CPU)
-    for optimiser in (state.optG, state.optD):
-        assert (optimiser.defaults["lr"], optimiser.defaults["betas"]) == (0.001, (0.25, 0.999))
+def test_the_optimisers_are_the_recipes_with_netG_ahead_by_a_ratio(small: Callable[..., Params]) -> None:
+    state = new_state(small(lr=0.001, beta1=0.25, lr_ratio=3.0), CPU)
+    for optimiser, lr in ((state.optG, 0.003), (state.optD, 0.001)):
+        assert (optimiser.defaults["lr"], optimiser.defaults["betas"]) == (lr, (0.25, 0.999))
