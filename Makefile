@@ -15,7 +15,7 @@ quick: setup
 	-dvc exp remove --quiet quick 2>/dev/null
 	dvc exp run --temp --name quick --set-param data/builtin.yaml:count=6000 --set-param num_epochs=18 \
 		--set-param batch_size=64 --set-param ngf=32 --set-param ndf=32 \
-		--set-param evaluate.n_generated=1000 --set-param evaluate.n_train=1000
+		--set-param evaluate.n_generated=1000 --set-param evaluate.n_real=1000
 	dvc get --quiet --force --rev "$$(git for-each-ref --format='%(objectname)' 'refs/exps/*/*/quick')" . plots/samples.png \
 		--out plots/quick.png
 	@echo "Done. Look at plots/quick.png; 'make ui' opens the run."

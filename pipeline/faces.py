@@ -12,6 +12,9 @@ from pipeline.errors import StageError
 
 Faces = NDArray[np.uint8]
 
+# KID's error is the spread over halves, and a half of fewer than 2 faces has no pairs to average over.
+FEWEST = 4
+
 
 def load_faces(name: str, folder: Path = paths.FACES) -> Faces:
     """Return one packed array (N, H, W, C) uint8, read-only and memory-mapped; StageError where it is missing.

@@ -34,8 +34,13 @@ def _is_dvc(process: psutil.Process) -> bool:
 
 
 def process_key(process: psutil.Process) -> str:
-    """Return what tells a process from every other: host, pid, and start time, because pids are used again."""
-    return f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"
+    """Return what tells a process from every other: host, pid, and start, because pids are used again."""
+    return f"{socket.gethostname()}/{process.pid}/{_start(process.pid)}"
+
+
+def _start(pid: int) -> str:
+    """Return when a process started, in clock ticks since the machine did: no set clock moves it. See man 5 proc."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
 
 
 def is_gone(key: str) -> bool:
@@ -45,8 +50,8 @@ def is_gone(key: str) -> bool:
         return False
     try:
         process = psutil.Process(int(pid))
-        return process.status() == psutil.STATUS_ZOMBIE or f"{process.create_time():.2f}" != started
-    except psutil.NoSuchProcess:
+        return process.status() == psutil.STATUS_ZOMBIE or _start(process.pid) != started
+    except (psutil.NoSuchProcess, FileNotFoundError):
         return True
 
 

@@ -18,24 +18,25 @@ import pyarrow.parquet as pq
 from pipeline.atomic import whole_file
 from pipeline.codec import Pixels, decode_trusted
 from pipeline.errors import StageError
-from pipeline.faces import Faces
-from pipeline.records import read_rows, shard_paths
+from pipeline.faces import FEWEST, Faces
+from pipeline.records import read_rows, require_shards
 from pipeline.workers import Workers
 
 INDEX_SCHEMA = pa.schema([("array", pa.string()), ("index", pa.int64()), ("row", pa.int64()), ("id", pa.string())])
 
 
 def resize_face(pixels: Pixels, image_size: int, nc: int) -> Faces:
-    """Return pixels, RGB uint8 (H, W, 3), as uint8 (image_size, image_size, nc): shortest side, then centre crop.
+    """Return pixels, RGB uint8 (H, W, 3), as uint8 (image_size, image_size, nc): the centre square, resized.
 
-    Antialiased bilinear, by torchvision; nc 1 is the luma of ITU-R BT.601.
+    Antialiased bilinear, by torchvision; nc 1 is the luma of ITU-R BT.601. The square is cut first: resized whole, a
+    picture of one row of pixels would fill the memory.
     """
     import torch
     from torchvision.transforms.v2 import functional
 
     image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)  # (3, H, W), channels last in memory
-    image = functional.resize(image, [image_size], antialias=True)
-    image = functional.center_crop(image, [image_size, image_size])
+    image = functional.center_crop(image, [min(pixels.shape[:2])])
+    image = functional.resize(image, [image_size, image_size], antialias=True)
     face: Faces = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     return face if nc == 3 else cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[:, :, None].astype(np.uint8, copy=False)
 
@@ -124,16 +125,23 @@ def pack_faces(raw: Path, clean: Path, target: Path, image_size: int, nc: int, w
     """Write the arrays and index.parquet into the folder target; return the number of faces in each array.
 
     holdout_pristine is written where there is one (a recipe's images). Memory holds a few shards' faces, whatever the
-    number of images. StageError where nothing is left to train on.
+    number of images. StageError where nothing is left to train on, or too
+    little to measure with.
     """
     jobs: dict[str, list[_Job]] = {}
     for source in array_sources(raw, clean):
-        shards = shard_paths(source.folder, "crawl-import" if source.folder == raw else "filter")
+        shards = require_shards(source.folder, "crawl-import" if source.folder == raw else "filter")
         jobs[source.name] = [_Job(source, shard, _count(source, shard)) for shard in shards]
-    if not any(job.rows for job in jobs["train"]):
+    counts = {name: sum(job.rows for job in part) for name, part in jobs.items()}
+    if not counts["train"]:
         raise StageError("no face is left to train on; reports/filter.html says why, filter in params.yaml loosens it")
-    if not any(job.rows for job in jobs["holdout_pristine"]):
-        del jobs["holdout_pristine"]
+    if not counts["holdout_pristine"]:
+        del jobs["holdout_pristine"], counts["holdout_pristine"]
+    if small := [name for name, count in counts.items() if count < FEWEST]:
+        raise StageError(
+            f"{small[0]} would have {counts[small[0]]} faces, and measuring needs at least {FEWEST}; give more images, "
+            "or change crawl.holdout_fraction"
+        )
 
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -144,9 +152,7 @@ def pack_faces(raw: Path, clean: Path, target: Path, image_size: int, nc: int, w
     with ExitStack() as stack:
         index = pq.ParquetWriter(stack.enter_context(whole_file(target / "index.parquet")), INDEX_SCHEMA)
         stack.enter_context(index)
-        counts = {}
         for name, part in jobs.items():
-            counts[name] = sum(job.rows for job in part)
             with whole_file(target / f"{name}.npy") as path:
                 for table in _write_array(path, name, (counts[name], image_size, image_size, nc), len(part), resized):
                     index.write_table(table)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -64,6 +64,13 @@ class FilterParams(Section):
     min_gamma: Annotated[float, Field(gt=0.0, le=1.0)]
     max_gamma: Annotated[float, Field(ge=1.0)]
 
+    @field_validator("faded_white")
+    @classmethod
+    def _white_over_black(cls, white: float, others: ValidationInfo) -> float:
+        if white <= others.data.get("faded_black", 0.0):
+            raise ValueError("must be above faded_black")
+        return white
+
 
 class AugmentParams(Section):
     """Which differentiable augmentations netD sees everything through."""
@@ -94,7 +101,7 @@ class EvaluateParams(Section):
     """How much is compared, and how."""
 
     n_generated: Annotated[int, Field(ge=64)]
-    n_train: Annotated[int, Field(ge=64)]
+    n_real: Annotated[int, Field(ge=64)]
     kid_subsets: Annotated[int, Field(ge=2)]
     nearest_k: Positive
 
@@ -103,7 +110,7 @@ class Params(Section):
     """All of params.yaml: the twelve settings of the reference recipe, the seed, and a section a stage."""
 
     dataroot: Annotated[str, Field(min_length=1)]
-    workers: Count
+    workers: Annotated[int, Field(ge=0, le=256)]
     batch_size: Annotated[int, Field(ge=2)]
     image_size: Positive
     nc: int
@@ -114,7 +121,7 @@ class Params(Section):
     lr: Annotated[float, Field(gt=0.0, le=1.0)]
     beta1: Annotated[float, Field(ge=0.0, lt=1.0)]
     ngpu: Count
-    seed: Count
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     crawl: CrawlParams
     filter: FilterParams
     train: TrainParams

@@ -8,6 +8,9 @@ PARAMS = Path("params.yaml")
 DVC_YAML = Path("dvc.yaml")
 DVC_LOCK = Path("dvc.lock")
 
+# Of the checkout that a stage runs in, not the main one: experiments in temporary checkouts run side by side.
+STAGE_LOCK = Path(".dvc/tmp/stage.lock")
+
 RAW = Path("data/raw")
 CLEAN = Path("data/clean")
 VERDICTS = Path("data/verdicts.parquet")

@@ -48,9 +48,14 @@ CLEAN_SCHEMA = pa.schema(
 ROWS_PER_GROUP = 64
 
 
-def shard_paths(folder: Path, stage: str) -> list[Path]:
+def shard_paths(folder: Path) -> list[Path]:
+    """Return a folder's shards in order; the temporary file of a write that was killed is none."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+
+
+def require_shards(folder: Path, stage: str) -> list[Path]:
     """Return a folder's shards in order; StageError that names the stage to run where there are none."""
-    shards = sorted(folder.glob("*.parquet"))
+    shards = shard_paths(folder)
     if not shards:
         raise StageError(f"{folder} holds no shards; run 'dvc repro {stage}' first")
     return shards

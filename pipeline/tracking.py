@@ -118,6 +118,9 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
     The lock, because a first use makes the database: of three processes that did so at once, one or none lived.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # MLflow's own patience with a server that is away is minutes for each call.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

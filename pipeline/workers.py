@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
+import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -10,6 +14,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -59,10 +65,18 @@ class Workers:
 
 
 def _start_worker() -> None:
-    """Keep OpenCV to one thread: the processes are the parallelism."""
-    import cv2
+    """Keep the libraries to one thread, because the processes are the parallelism, and end with the parent.
 
+    A worker that outlived a killed stage would go on writing shards beside the next one's.
+    """
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, which is imported later
+    threadpool_limits(1)
     cv2.setNumThreads(1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
+from filelock import FileLock, Timeout
+
+from pipeline import paths
 from pipeline.errors import ParamsError, StageError
 
 
@@ -17,13 +21,28 @@ def run_stage(name: str, main: Callable[[], None]) -> None:
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        main()
+        with _one_stage_at_a_time(name):
+            main()
     except (ParamsError, StageError) as fault:
         print(f"{name}: {fault}", file=sys.stderr)
         sys.exit(2 if isinstance(fault, ParamsError) else 1)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def _one_stage_at_a_time(name: str) -> Iterator[None]:
+    """Hold this checkout against other stages: one whose dvc was killed goes on, and would write beside the next."""
+    paths.STAGE_LOCK.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(paths.STAGE_LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{name}: another stage is still at work here; waiting for it", file=sys.stderr)
+        lock.acquire()
+    with lock:
+        yield
 
 
 def _terminate(signum: int, _frame: FrameType | None) -> None:

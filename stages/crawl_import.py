@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.params import load_params
-from pipeline.sources.importing import import_source
+from pipeline.sources.importing import digest_of, import_source
 from pipeline.tracking import stage_run
 from pipeline.workers import open_workers
 from stages import run_stage
@@ -43,6 +43,7 @@ def main() -> None:
         }
         write_json(paths.metrics_file(STAGE), figures)
         run.log_metrics(figures)
+        run.log_input(params.dataroot, digest_of(shards))
         print(
             f"crawl-import: {total} files, {splits.total()} readable ({splits['train']} train, {splits['holdout']} "
             f"holdout), {errors.total()} not; {len(shards)} shards in {paths.RAW}"

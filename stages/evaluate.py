@@ -37,8 +37,8 @@ def main() -> None:
         nets = {"": load_generator(paths.GENERATOR, device)}
         if paths.GENERATOR_LIVE.exists():
             nets["live"] = load_generator(paths.GENERATOR_LIVE, device)
-        rulers = load_rulers()
-        train = spread(load_enough("train"), knobs.n_train)
+        rulers = {name: spread(faces, knobs.n_real) for name, faces in load_rulers().items()}
+        train = spread(load_enough("train"), knobs.n_real)
 
         z = sample_noise(knobs.n_generated, nets[""].nz, params.seed)
         drawn = {who: draw_faces(netG, z, f"draw {who}".rstrip()) for who, netG in nets.items()}

@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +22,25 @@ def raw_row(row: int, split: str, truth: str | None = None, **other) -> dict:
     return {"row": row, "id": f"id{row}", "path": f"{row}", "image": image, "split": split, "truth": truth} | other
 
 
-# Rows 0–3 train, 4–7 holdout; 1 and 5 are rejected by the filter, 6 is repaired, 7 is unreadable.
-def write_shards(folder: Path, *, recipe: bool) -> tuple[Path, Path]:
-    raw = [raw_row(row, "train" if row < 4 else "holdout", "clean" if recipe else None) for row in range(8)]
+# Rows 0–7 are train, of which 1, 4 and 5 are rejected; 8–15 holdout, of which 9, 12 and 13 are rejected, 10 is
+# repaired and 15 unreadable.
+TRAIN, HOLDOUT_CLEAN, HOLDOUT_RAW = [0, 2, 3, 6, 7], [8, 10, 11, 14], [8, 9, 10, 11, 12, 13, 14]
+
+
+def write_shards(folder: Path, *, recipe: bool, kept: list[int] = TRAIN + HOLDOUT_CLEAN) -> tuple[Path, Path]:
+    raw = [raw_row(row, "train" if row < 8 else "holdout", "clean" if recipe else None) for row in range(16)]
     if recipe:
-        raw[4] |= {"truth": "dark", "pristine": flat(104)}
-        raw[5] |= {"truth": "exact_duplicate", "truth_copy_of": 6}
-        raw[7] |= {"truth": "unreadable", "pristine": flat(107)}
-    raw[7] |= {"error": "truncated", "image": {"bytes": None, "path": ""}}
-    clean = [{name: raw[row].get(name) for name in CLEAN_SCHEMA.names} for row in (0, 2, 3, 4, 6)]
-    clean[4] |= {"image": {"bytes": flat(206), "path": ""}, "repair": "median"}
+        raw[8] |= {"truth": "dark", "pristine": flat(108)}
+        raw[9] |= {"truth": "exact_duplicate", "truth_copy_of": 10}
+        raw[15] |= {"truth": "unreadable", "pristine": flat(115)}
+    raw[15] |= {"error": "truncated", "image": {"bytes": None, "path": ""}}
+    clean = [{name: raw[row].get(name) for name in CLEAN_SCHEMA.names} for row in kept]
+    for row in clean:
+        if row["row"] == 10:
+            row |= {"image": {"bytes": flat(210), "path": ""}, "repair": "median"}
     for number in range(2):
-        write_shard(folder / f"raw/{number}.parquet", iter(raw[4 * number : 4 * number + 4]), RAW_SCHEMA)
-        part = [row for row in clean if row["row"] // 4 == number]
+        write_shard(folder / f"raw/{number}.parquet", iter(raw[8 * number : 8 * number + 8]), RAW_SCHEMA)
+        part = [row for row in clean if row["row"] // 8 == number]
         write_shard(folder / f"clean/{number}.parquet", iter(part), CLEAN_SCHEMA)
     return folder / "raw", folder / "clean"
 
@@ -47,12 +54,12 @@ def test_what_goes_into_each_array(tmp_path: Path, processes: int) -> None:
     raw, clean = write_shards(tmp_path, recipe=True)
     with open_workers(processes) as workers:
         counts = pack_faces(raw, clean, tmp_path / "faces", 32, 3, workers)
-    assert counts == {"train": 3, "holdout_clean": 2, "holdout_raw": 3, "holdout_pristine": 3}
-    assert values(tmp_path / "faces", "train") == [0, 2, 3]
-    assert values(tmp_path / "faces", "holdout_clean") == [4, 206]
-    assert values(tmp_path / "faces", "holdout_raw") == [4, 5, 6]
-    assert values(tmp_path / "faces", "holdout_pristine") == [104, 6, 107]
-    assert load_faces("train", tmp_path / "faces").shape == (3, 32, 32, 3)
+    assert counts == {"train": 5, "holdout_clean": 4, "holdout_raw": 7, "holdout_pristine": 7}
+    assert values(tmp_path / "faces", "train") == TRAIN
+    assert values(tmp_path / "faces", "holdout_clean") == [8, 210, 11, 14]
+    assert values(tmp_path / "faces", "holdout_raw") == HOLDOUT_RAW
+    assert values(tmp_path / "faces", "holdout_pristine") == [108, 10, 11, 12, 13, 14, 115]
+    assert load_faces("train", tmp_path / "faces").shape == (5, 32, 32, 3)
 
 
 def test_index_leads_back_to_the_rows(tmp_path: Path) -> None:
@@ -60,9 +67,9 @@ def test_index_leads_back_to_the_rows(tmp_path: Path) -> None:
     pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers(None, 0))
     index = pq.read_table(tmp_path / "faces/index.parquet").to_pylist()
     assert [(entry["array"], entry["index"], entry["row"], entry["id"]) for entry in index] == [
-        *(("train", place, row, f"id{row}") for place, row in enumerate([0, 2, 3])),
-        *(("holdout_clean", place, row, f"id{row}") for place, row in enumerate([4, 6])),
-        *(("holdout_raw", place, row, f"id{row}") for place, row in enumerate([4, 5, 6])),
+        (array, place, row, f"id{row}")
+        for array, rows in (("train", TRAIN), ("holdout_clean", HOLDOUT_CLEAN), ("holdout_raw", HOLDOUT_RAW))
+        for place, row in enumerate(rows)
     ]
 
 
@@ -74,11 +81,16 @@ def test_a_crawl_has_no_pristine_ruler(tmp_path: Path) -> None:
         load_faces("holdout_pristine", tmp_path / "faces")
 
 
-def test_nothing_left_to_train_on(tmp_path: Path) -> None:
-    raw, clean = write_shards(tmp_path, recipe=False)
-    for shard in clean.iterdir():
-        write_shard(shard, iter([]), CLEAN_SCHEMA)
-    with pytest.raises(StageError, match="no face is left"):
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        pytest.param(HOLDOUT_CLEAN, "no face is left", id="nothing to train on"),
+        pytest.param(TRAIN + HOLDOUT_CLEAN[:3], "holdout_clean would have 3 faces", id="too little to measure with"),
+    ],
+)
+def test_too_little_is_said_before_hours_of_training(tmp_path: Path, kept: list[int], message: str) -> None:
+    raw, clean = write_shards(tmp_path, recipe=False, kept=kept)
+    with pytest.raises(StageError, match=message):
         pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers(None, 0))
 
 
@@ -92,6 +104,18 @@ def test_nothing_left_to_train_on(tmp_path: Path) -> None:
 def test_centre_is_kept(shape: tuple[int, int], kept: tuple[slice, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     np.testing.assert_array_equal(resize_face(pixels, 32, 3), pixels[kept])
+
+
+@pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1)])
+def test_a_line_of_pixels_does_not_fill_the_memory(shape: tuple[int, int]) -> None:
+    """Resized whole to a shortest side of 32, this one would be 32 × 640,000 pixels."""
+    pixels = np.full((*shape, 3), 9, np.uint8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    face = resize_face(pixels, 32, 3)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert face.shape == (32, 32, 3)
+    assert (face == 9).all()
+    assert grown < 30_000, "KiB; the whole picture resized takes 61 MB as bytes and 245 MB as floats"
 
 
 def test_shrinking_is_antialiased() -> None:

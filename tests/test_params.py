@@ -53,6 +53,8 @@ def test_reference_settings_are_as_published(params: Params) -> None:
         pytest.param("nz: 100\n", "", "nz: missing", id="missing key"),
         pytest.param("nc: 3", "nc: 2", "nc: must be 1", id="two channels"),
         pytest.param("holdout_fraction: 0.1", "holdout_fraction: 1.0", "crawl.holdout_fraction", id="nested"),
+        pytest.param("faded_white: 250.0", "faded_white: 20.0", "filter.faded_white: must be above", id="a negative"),
+        pytest.param("seed: 0", f"seed: {2**63}", "seed: input should be less", id="seed that torch refuses"),
         pytest.param("workers: 2", "workers: two", "workers: input should be a valid integer", id="word for a count"),
     ],
 )

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import StageError
-from pipeline.records import RAW_SCHEMA, ROWS_PER_GROUP, read_rows, shard_paths, shard_sizes, write_shard
+from pipeline.records import RAW_SCHEMA, ROWS_PER_GROUP, read_rows, require_shards, shard_sizes, write_shard
 
 
 def rows(count: int):
@@ -40,4 +40,4 @@ def test_a_reader_of_images_knows_the_column(tmp_path: Path) -> None:
 
 def test_missing_shards_name_the_stage_to_run(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="dvc repro crawl-import"):
-        shard_paths(tmp_path, "crawl-import")
+        require_shards(tmp_path, "crawl-import")

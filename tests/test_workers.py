@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -51,3 +54,33 @@ def test_a_slow_consumer_holds_the_work_back(tmp_path: Path) -> None:
 def test_a_fault_reaches_the_caller(processes: int) -> None:
     with open_workers(processes) as workers, pytest.raises(ValueError, match="three"):
         list(workers.map(fail_at_three, range(6), label="test", sizes=[1] * 6))
+
+
+def start_and_wait(folder: Path) -> None:
+    """Run two workers that take their time, and let one of them say that it has begun."""
+    with open_workers(2) as workers:
+        list(workers.map(partial(slow_note, folder=folder), range(40), label="test", sizes=[1] * 40))
+
+
+def slow_note(number: int, folder: Path) -> None:
+    (folder / f"begun{number}").touch()
+    time.sleep(0.3)
+    (folder / f"done{number}").touch()
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path, root: Path) -> None:
+    """Otherwise they would go on writing beside the next run's."""
+    code = f"import sys; sys.path[:0] = [r'{root}', r'{root}/tests']\nimport test_workers\nfrom pathlib import Path\n"
+    code += f"if __name__ == '__main__':\n    test_workers.start_and_wait(Path(r'{tmp_path}'))\n"
+    script = tmp_path / "start.py"
+    script.write_text(code)
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("done*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(0.1)
+    done = len(list(tmp_path.glob("done*")))
+    time.sleep(0.8)
+    assert len(list(tmp_path.glob("done*"))) == done

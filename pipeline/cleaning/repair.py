@@ -38,5 +38,7 @@ def repair(pixels: Pixels, damage: str, gamma: float, image_size: int, params: F
     after = mend(before, damage, gamma, params)
     was, remains = (as_columns(measure(view, image_size, params.work_side)) for view in (before, after))
     cured = damages(remains, params)[damage] < damages(was, params)[damage]
-    reasons, _ = judge(remains, params)
+    # The work size is no reason to drop a picture; its own was none.
+    height, width = pixels.shape[:2]
+    reasons, _ = judge({**remains, "width": np.array([float(width)]), "height": np.array([float(height)])}, params)
     return after if cured[0] and reasons[0] is None else None

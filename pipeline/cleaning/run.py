@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.cleaning.decide import decide
 from pipeline.cleaning.inspect import CleanJob, clean_shard, measure_shard
 from pipeline.params import FilterParams
-from pipeline.records import shard_paths, shard_sizes
+from pipeline.records import require_shards, shard_sizes
 from pipeline.workers import Workers
 
 
@@ -21,7 +21,7 @@ def filter_shards(raw: Path, clean: Path, image_size: int, params: FilterParams,
     The table is VERDICT_SCHEMA in row order, `repair` being what was done. The folder clean is emptied first.
     StageError where there are no raw shards.
     """
-    shards = shard_paths(raw, "crawl-import")
+    shards = require_shards(raw, "crawl-import")
     sizes = shard_sizes(shards)
     measuring = partial(measure_shard, image_size=image_size, work_side=params.work_side)
     measured = pa.concat_tables(workers.map(measuring, shards, label="filter: measure", sizes=sizes))

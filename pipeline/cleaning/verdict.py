@@ -30,7 +30,7 @@ def severities(measured: Columns, params: FilterParams) -> dict[str, Column]:
     return {
         "aspect": _ratio(longest / shortest, params.max_aspect),
         "too small": _ratio(params.min_side, shortest),
-        "uniform": np.maximum.reduce(
+        "uniform": np.fmax.reduce(
             [
                 _ratio(params.min_contrast, measured["contrast"]),
                 _ratio(params.min_information, measured["information"]),

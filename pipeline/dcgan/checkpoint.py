@@ -81,12 +81,14 @@ def open_checkpoint(root: Path, key: str, keep: int) -> Iterator[Checkpoint]:
 
 
 def _prune(root: Path, keep: int) -> None:
-    folders = sorted(
-        (folder for folder in root.iterdir() if folder.is_dir()), key=lambda folder: folder.stat().st_mtime
-    )
-    for folder in folders[:-keep]:
-        try:
-            with FileLock(folder / "lock", timeout=0):
-                shutil.rmtree(folder)
-        except Timeout:
-            continue
+    # Under one lock: of two trainings that start together, one would meet what the other is removing.
+    with FileLock(root / "lock"):
+        folders = sorted(
+            (folder for folder in root.iterdir() if folder.is_dir()), key=lambda folder: folder.stat().st_mtime
+        )
+        for folder in folders[:-keep]:
+            try:
+                with FileLock(folder / "lock", timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
+            except Timeout:
+                continue

@@ -40,6 +40,7 @@ class Backbone:
     `threads` calls may run side by side.
     """
 
+    device: str
     extract: Callable[[Faces], Features]
     batch: int
     threads: int
@@ -113,7 +114,7 @@ def _on_cpu(model: nn.Module, example: Tensor) -> Backbone:
         features: Features = session.run(None, {"faces": faces})[0]
         return features
 
-    return Backbone(extract, batch=4, threads=len(os.sched_getaffinity(0)))
+    return Backbone("cpu", extract, batch=4, threads=len(os.sched_getaffinity(0)))
 
 
 def _export(model: nn.Module, example: Tensor, graph: Path) -> None:
@@ -133,9 +134,11 @@ def _export(model: nn.Module, example: Tensor, graph: Path) -> None:
 
 
 def _on_device(model: nn.Module, device: torch.device) -> Backbone:
+    torch.backends.cudnn.allow_tf32 = False  # a metric is worth full precision
+
     @torch.inference_mode()
     def extract(faces: Faces) -> Features:
         features: Features = model(torch.from_numpy(np.array(faces)).to(device)).float().cpu().numpy()
         return features
 
-    return Backbone(extract, batch=256, threads=1)
+    return Backbone(device.type, extract, batch=256, threads=1)

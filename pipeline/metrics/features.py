@@ -38,7 +38,7 @@ def extract_features(faces: Faces, backbone: Backbone, label: str) -> Features:
 
 def cached_features(faces: Faces, backbone: Backbone, label: str, folder: Path) -> Features:
     """Return extract_features(), from a file in folder where the same faces went through the same network before."""
-    digest = hashlib.sha256(f"{VERSION} {faces.shape}".encode())
+    digest = hashlib.sha256(f"{VERSION} {backbone.device} {faces.shape}".encode())
     digest.update(np.ascontiguousarray(faces).data)
     path = folder / f"{digest.hexdigest()}.npy"
     if not path.exists():

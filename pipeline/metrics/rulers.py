@@ -6,10 +6,7 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.errors import StageError
-from pipeline.faces import Faces, load_faces
-
-# Halves of fewer than 2 faces have no pairs to average over.
-FEWEST = 4
+from pipeline.faces import FEWEST, Faces, load_faces
 
 
 def load_rulers(folder: Path = paths.FACES) -> dict[str, Faces]:

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.codec import Pixels, decode_trusted
+from pipeline.codec import Pixels, decode_trusted, encode_jpeg
+from pipeline.records import shard_paths
 
 Rows = NDArray[np.int64]
 
@@ -33,10 +34,13 @@ def choose(rows: Rows, closeness: NDArray[np.float64], borderline: int, others: 
 
 
 def read_pictures(folder: Path, rows: Iterable[int]) -> dict[int, Pixels]:
-    """Return the decoded images of those rows of a folder of shards; only the row groups that hold one are read."""
+    """Return small copies of the images of those rows of a folder of shards: RGB uint8, at most 96 pixels a side.
+
+    Only the row groups that hold one of the rows are read.
+    """
     wanted = np.array(sorted(set(rows)), np.int64)
     pictures: dict[int, Pixels] = {}
-    for shard in sorted(folder.glob("*.parquet")):
+    for shard in shard_paths(folder):
         with pq.ParquetFile(shard) as file:
             for group in range(file.num_row_groups):
                 numbers = file.read_row_group(group, columns=["row"])["row"].to_numpy()
@@ -44,15 +48,18 @@ def read_pictures(folder: Path, rows: Iterable[int]) -> dict[int, Pixels]:
                 if len(places):
                     images = file.read_row_group(group, columns=["image"])["image"].take(places).to_pylist()
                     for row, image in zip(numbers[places].tolist(), images, strict=True):
-                        pictures[row] = decode_trusted(image["bytes"])
+                        pictures[row] = shrink(decode_trusted(image["bytes"]))
     return pictures
 
 
-def data_uri(pixels: Pixels) -> str:
-    """Return RGB uint8 (H, W, 3) as the data URI of a JPEG of at most 96 pixels a side."""
+def shrink(pixels: Pixels) -> Pixels:
+    """Return RGB uint8 (H, W, 3) with its longest side reduced to 96 pixels, if it is longer."""
     height, width = pixels.shape[:2]
     scale = min(SIDE / max(height, width), 1.0)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def data_uri(pixels: Pixels) -> str:
+    """Return RGB uint8 (H, W, 3) as the data URI of a JPEG."""
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(pixels, QUALITY)).decode("ascii")

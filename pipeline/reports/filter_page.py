@@ -14,7 +14,7 @@ from jinja2 import Environment
 
 from pipeline.atomic import whole_file
 from pipeline.codec import Pixels
-from pipeline.records import read_rows, shard_paths
+from pipeline.records import read_rows, require_shards
 from pipeline.reports.contact_sheet import choose, data_uri, read_pictures
 from pipeline.reports.filter_template import TEMPLATE
 
@@ -136,7 +136,7 @@ def _note(title: str) -> str:
 def _unreadable(raw: Path) -> list[tuple[str, str]]:
     """Return the paths of the first unreadable files, and what is wrong with each."""
     found: list[tuple[str, str]] = []
-    for shard in shard_paths(raw, "crawl-import"):
+    for shard in require_shards(raw, "crawl-import"):
         for row in read_rows(shard, ["path", "error"]):
             if row["error"] is not None:
                 found.append((row["path"], row["error"]))

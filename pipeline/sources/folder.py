@@ -65,7 +65,7 @@ def _read(root: Path, entries: Sequence[Found], max_bytes: int) -> Iterator[Item
         data, error = None, entry.error
         if error is None:
             data, error = _read_file(os.path.join(os.fsencode(root), entry.path), max_bytes)
-        modified = datetime.fromtimestamp(entry.modified, UTC) if entry.error is None else None
+        modified = datetime.fromtimestamp(min(max(entry.modified, 0), 2**32), UTC) if entry.error is None else None
         # A name that is no UTF-8 is shown with escapes: Parquet's strings are UTF-8.
         yield Item(entry.path.decode("utf-8", "backslashreplace"), str(root), data, error, modified)
 

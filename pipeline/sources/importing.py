@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -52,11 +52,16 @@ def open_source(dataroot: Path, crawl: CrawlParams) -> Iterator[list[Unit]]:
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What came of one shard: images by split, failed files by reason, and a digest of the ids in order."""
+    """What came of one shard: images by split, failed files by reason, and a SHA-256 over its paths and ids."""
 
     splits: Counter[str]
     errors: Counter[str]
     ids: str
+
+
+def digest_of(shards: Sequence[ShardSummary]) -> str:
+    """Return a SHA-256 over all files' paths and contents: what the source was, wherever it lay."""
+    return hashlib.sha256("".join(shard.ids for shard in shards).encode()).hexdigest()
 
 
 def import_source(dataroot: Path, crawl: CrawlParams, target: Path, workers: Workers) -> list[ShardSummary]:

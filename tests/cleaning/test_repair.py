@@ -79,3 +79,11 @@ def test_a_large_picture_is_repaired_at_the_work_size(params, face):
 def test_an_unknown_damage_is_an_error(params, face):
     with pytest.raises(ValueError, match="torn"):
         repairs.mend(face(1), "torn", 1.0, params.filter)
+
+
+def test_a_large_picture_is_not_too_small_once_it_is_repaired_at_the_work_size(params, face):
+    strict = params.filter.model_copy(update={"min_side": 300, "work_side": 256})
+    faded = DAMAGES["faded"](face(2, side=384))
+    mended = repairs.repair(faded, "faded", 1.0, 64, strict)
+    assert mended is not None
+    assert mended.shape == (256, 256, 3)

@@ -56,6 +56,14 @@ def test_repairs(params, changes, repair):
     assert verdict(params.filter, **changes)[1] == repair
 
 
+@pytest.mark.parametrize("switched_off", ["min_contrast", "min_information", "min_edges"])
+def test_a_flat_picture_is_uniform_by_any_two_of_the_three_limits(params, switched_off):
+    """A limit of 0 is never undercut, and 0 of 0 says nothing: it must not silence the other two."""
+    fewer = params.filter.model_copy(update={switched_off: 0.0})
+    flat = {"contrast": 0, "information": 0, "edges": 0, "sharpness": 0, "blur": 1}
+    assert verdict(fewer, **flat)[0] == "uniform"
+
+
 def test_the_toggles(params):
     blurred = {"blur": 0.6, "sharpness": 0.2}
     assert verdict(params.filter.model_copy(update={"blur": False}), **blurred) == (None, None)

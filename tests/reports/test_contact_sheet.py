@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.codec import decode, encode_png
 from pipeline.records import CLEAN_SCHEMA, write_shard
-from pipeline.reports.contact_sheet import choose, data_uri, read_pictures
+from pipeline.reports.contact_sheet import choose, data_uri, read_pictures, shrink
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_read_pictures_finds_rows_across_groups_and_shards(tmp_path):
         pytest.param((2, 500), (1, 96), id="a line"),
     ],
 )
-def test_data_uri_is_a_jpeg_of_at_most_96_pixels(shape, expected):
-    uri = data_uri(np.full((*shape, 3), (200, 40, 90), np.uint8))
+def test_a_small_copy_is_a_jpeg_of_at_most_96_pixels(shape, expected):
+    uri = data_uri(shrink(np.full((*shape, 3), (200, 40, 90), np.uint8)))
     head, data = uri.split(",")
     assert head == "data:image/jpeg;base64"
     pixels = decode(base64.b64decode(data), 10**6)

@@ -11,6 +11,12 @@ from pipeline.sources.archive import archive_units
 from pipeline.sources.items import Item
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .tar.gz is unpacked in the project's state folder, which is sought from the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def read(path: Path, max_bytes: int = 10_000) -> dict[str, Item]:
     with archive_units(path, max_bytes) as units:
         items = [item for unit in units for item in unit.read()]
@@ -98,14 +104,37 @@ def test_tar_that_means_harm(tmp_path: Path) -> None:
     }
 
 
-def test_gzip_bomb_ends_the_stage_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
+def test_zip_whose_members_make_the_decompressor_raise_anything(tmp_path: Path) -> None:
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.jpg", bytes(range(256)) * 8)
+        archive.writestr("b.jpg", b"fine")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"a.jpg") + 5
+    data[start + 12 : start + 40] = bytes(28)
+    path.write_bytes(bytes(data))
+    items = read(path)
+    assert items["a.jpg"].error == "damaged in the archive"
+    assert items["b.jpg"].data == b"fine"
+
+
+def test_zip_of_a_version_that_nobody_knows(tmp_path: Path) -> None:
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jpg", b"x")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 99
+    path.write_bytes(bytes(data))
+    with pytest.raises(StageError, match="damaged or no archive"):
+        read(path)
+
+
+def test_gzip_bomb_ends_the_stage_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "faces.tar.gz"
     path.write_bytes(gzip.compress(bytes(10**7)))
     with pytest.raises(StageError, match="bomb"):
         read(path)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / ".pipeline").iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
