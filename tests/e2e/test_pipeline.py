@@ -143,7 +143,7 @@ def test_a_stage_without_its_input_says_what_to_run(new_project: Callable[[], Pr
     process = project.popen("python", "-m", "stages.resize")
     printed = process.communicate()[0]
     assert process.returncode == 1
-    assert "resize: data/raw holds no shards; run 'dvc repro crawl-import' first" in printed
+    assert "resize: data/clean holds no shards; run 'dvc repro filter' first" in printed
     (failed, parent) = sorted(project.runs(), key=lambda run: run.data.tags.get("kind", ""))
     assert failed.info.status == parent.info.status == "FAILED"
-    assert "data/raw holds no shards" in failed.data.tags["error"]
+    assert "data/clean holds no shards" in failed.data.tags["error"]
