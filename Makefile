@@ -12,13 +12,13 @@ repro: setup
 
 # A first look: fewer faces, smaller nets and batches, in a temporary checkout, so that no file of yours changes.
 quick: setup
-	-dvc exp remove --quiet quick 2>/dev/null
+	@dvc exp remove --quiet quick 2>/dev/null || true
 	dvc exp run --temp --name quick --set-param data/builtin.yaml:count=6000 --set-param num_epochs=18 \
 		--set-param batch_size=64 --set-param ngf=32 --set-param ndf=32 \
 		--set-param evaluate.n_generated=1000 --set-param evaluate.n_real=1000
 	dvc get --quiet --force --rev "$$(git for-each-ref --format='%(objectname)' 'refs/exps/*/*/quick')" . plots/samples.png \
 		--out plots/quick.png
-	@echo "Done. Look at plots/quick.png; 'make ui' opens the run."
+	@echo "Done. Look at plots/quick.png; 'make ui' opens the run, 'dvc exp apply quick' brings its generator here."
 
 ui: setup
 	python -m pipeline.ui
@@ -41,7 +41,11 @@ setup: $(VENV)/.installed
 # The stamp is the last thing written, so a set-up that was cut off starts again.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing about 7 GB into $(VENV); this takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet --require-hashes --requirement requirements.lock
 	pip install --quiet --no-deps --no-build-isolation --editable .
+	@# DVC keeps experiments as commits, and git makes none for nobody.
+	@git config user.email >/dev/null || git config user.email "$$(id -un)@localhost"
+	@git config user.name >/dev/null || git config user.name "$$(id -un)"
 	touch $@

@@ -14,6 +14,8 @@ def main() -> None:
         mark_dead_runs(client, experiment_id)
     # Its job runners serve GenAI features that this project has none of, at 240 MB each.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    # Of MLflow's own dependencies, once for each of its processes.
+    os.environ["PYTHONWARNINGS"] = "ignore::DeprecationWarning,ignore::UserWarning"
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(), *sys.argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
 

@@ -61,11 +61,11 @@ figcaption span { display: block; color: var(--soft); }
 <caption>{{ title }}</caption>
 {% for part in parts %}
 <tr><th scope="row"><a href="#{{ part.anchor }}">{{ part.title }}</a></th><td>{{ part.total }}</td></tr>
-{% else %}
-<tr><th scope="row">none</th><td>0</td></tr>
 {% endfor %}
 {% if title == "Dropped" and unreadable_count %}
 <tr><th scope="row"><a href="#unreadable">unreadable</a></th><td>{{ unreadable_count }}</td></tr>
+{% elif not parts %}
+<tr><th scope="row">none</th><td>0</td></tr>
 {% endif %}
 </table>
 {% endmacro %}

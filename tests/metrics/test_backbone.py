@@ -85,7 +85,7 @@ def counting(calls: list[int]) -> Backbone:
         calls.append(len(faces))
         return np.repeat(faces[:, 0, 0, :1].astype(np.float32), WIDTH, axis=1)
 
-    return Backbone(extract, batch=2, threads=1)
+    return Backbone("cpu", extract, batch=2, threads=1)
 
 
 def test_cache_computes_equal_faces_once(tmp_path: Path, faces: Faces) -> None:
@@ -116,7 +116,7 @@ def test_cache_holds_nothing_of_a_run_that_failed(tmp_path: Path, faces: Faces) 
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
-        cached_features(faces, Backbone(broken, batch=2, threads=2), "test", tmp_path)
+        cached_features(faces, Backbone("cpu", broken, batch=2, threads=2), "test", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
