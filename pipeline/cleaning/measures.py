@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cleaning.views import Gray, extremes, luma, net_view, work_view
+from pipeline.cleaning.gamma import gamma
+from pipeline.cleaning.views import Gray, extremes, luma, net_view, quantiles, work_view
 from pipeline.codec import Pixels
 
 
@@ -46,26 +47,19 @@ def measure(pixels: Pixels, image_size: int, work_side: int) -> Measures:
         noise=noise(work_luma.astype(np.float32)),
         impulses=impulses(work),
         blockiness=blockiness(work_luma),
-        gamma=gamma(net, net_luma),
+        gamma=gamma(net),
     )
-
-
-def _quantiles(levels: Gray, shares: tuple[float, ...]) -> list[float]:
-    """Return the levels below which those shares of the pixels lie (nearest rank); counting beats sorting."""
-    counts = np.bincount(levels.ravel(), minlength=256).cumsum()
-    ranks = [round(share * (levels.size - 1)) + 1 for share in shares]
-    return [float(level) for level in np.searchsorted(counts, ranks)]
 
 
 def contrast(gray: Gray) -> float:
     """Return the grey levels between the darkest and the brightest half per cent of uint8 (H, W): 0 to 255."""
-    low, high = _quantiles(gray, (0.005, 0.995))
+    low, high = quantiles(gray, (0.005, 0.995))
     return high - low
 
 
 def white(pixels: Pixels) -> float:
     """Return the level that the brightest half per cent of RGB uint8 (H, W, 3) reaches in any channel: 0 to 255."""
-    (level,) = _quantiles(extremes(pixels)[1], (0.995,))
+    (level,) = quantiles(extremes(pixels)[1], (0.995,))
     return level
 
 
@@ -75,7 +69,7 @@ def information(pixels: Pixels, gray: Gray) -> float:
     pixels: RGB uint8 (H, W, 3), gray: its luma. The colours are stretched to the full contrast first, so that a faded
     picture has as many as before, and counted in 8 levels a channel, so that JPEG's ripples are none: 0 to 9 bits.
     """
-    low, high = _quantiles(gray, (0.005, 0.995))
+    low, high = quantiles(gray, (0.005, 0.995))
     levels = np.clip((np.arange(256) - low) * 8 / max(high - low + 1, 8), 0, 7).astype(np.uint8)
     colours = cv2.LUT(pixels, levels).reshape(-1, 3).astype(np.float32) @ np.array([64, 8, 1], np.float32)
     shares = np.bincount(colours.astype(np.intp)) / gray.size
@@ -178,34 +172,3 @@ def _block_steps(levels: NDArray[np.float32]) -> float:
     # excess[k] is the step from column k + 1 to k + 2, and blocks meet between columns 7 and 8.
     on_grid = np.arange(excess.size) % 8 == 6
     return float(excess[on_grid].mean()) / max(float(excess[~on_grid].mean()), 0.5)
-
-
-# Least squares on natural faces to which known gammas were applied: python -m benchmarks.gamma_fit FOLDER.
-_GAMMA_WEIGHTS = np.array([-0.35, 1.21, -0.55, 0.44, -1.10])
-
-
-# A picture without colour says nothing by it; taken as it is, it would be called too pale.
-_COLOURLESS, _USUAL_SATURATION = 0.02, 0.3
-
-
-def gamma_terms(pixels: Pixels, gray: Gray) -> NDArray[np.float64]:
-    """Return what tells a gamma: log shadow, mean saturation, the white point, mean |Laplacian| / 30, and 1.
-
-    pixels: RGB uint8 (H, W, 3), gray: its luma. A gamma above 1 deepens the shadows and saturates the colours.
-    """
-    (shadow,) = _quantiles(gray, (0.01,))
-    darkest, brightest = extremes(pixels)
-    saturation = float(((brightest - darkest) / np.maximum(brightest, 1).astype(np.float32)).mean())
-    if saturation < _COLOURLESS:
-        saturation = _USUAL_SATURATION
-    (white,) = _quantiles(darkest, (0.9,))
-    texture = np.abs(cv2.Laplacian(gray, cv2.CV_32F)).mean() / 30
-    return np.array([np.log((shadow + 4) / 259), saturation, white / 255, texture, 1.0])
-
-
-def gamma(pixels: Pixels, gray: Gray) -> float:
-    """Return the gamma that a picture seems to have gone through: about 1 for most art, 3 too dark, 0.3 too pale.
-
-    pixels: RGB uint8 (H, W, 3), gray: its luma. A regression of the logarithm, off by a fifth or so.
-    """
-    return float(np.exp(gamma_terms(pixels, gray) @ _GAMMA_WEIGHTS))

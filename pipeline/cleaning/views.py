@@ -48,6 +48,13 @@ def extremes(pixels: Pixels) -> tuple[Gray, Gray]:
     return np.asarray(darkest, np.uint8), np.asarray(brightest, np.uint8)
 
 
+def quantiles(levels: Gray, shares: tuple[float, ...]) -> list[float]:
+    """Return the levels below which those shares of the pixels lie (nearest rank); counting beats sorting."""
+    counts = np.bincount(levels.ravel(), minlength=256).cumsum()
+    ranks = [round(share * (levels.size - 1)) + 1 for share in shares]
+    return [float(level) for level in np.searchsorted(counts, ranks)]
+
+
 def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
     shrinks = width * height < pixels.shape[0] * pixels.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC

@@ -18,6 +18,10 @@ def open_fabric(ngpu: int, precision: str) -> Fabric:
     than there are, or than one.
     """
     accelerator = choose_accelerator(ngpu, torch.cuda.device_count())
+    if ngpu and accelerator == "cpu":
+        print(
+            "warning: ngpu is 1, but CUDA has no device: training on the CPU (set ngpu: 0 to mean it)", file=sys.stderr
+        )
     kind = choose_precision(precision, accelerator)
     if accelerator == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
@@ -32,8 +36,6 @@ def choose_accelerator(ngpu: int, cuda_devices: int) -> str:
         raise ParamsError(f"ngpu: {ngpu} GPUs wanted, and CUDA has {cuda_devices}; set 1, or 0 for the CPU")
     if ngpu > 1:
         raise ParamsError(f"ngpu: {ngpu} GPUs wanted, and training runs on one; set 1")
-    if ngpu == 1 and cuda_devices == 0:
-        print("warning: ngpu is 1, but CUDA has no device: running on the CPU (ngpu: 0 says so)", file=sys.stderr)
     return "cuda" if ngpu and cuda_devices else "cpu"
 
 

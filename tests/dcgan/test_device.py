@@ -21,8 +21,11 @@ def test_accelerator(ngpu: int, cuda_devices: int, accelerator: str, capsys: pyt
     assert capsys.readouterr().err == ""
 
 
-def test_no_gpu_falls_back_with_one_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    assert choose_accelerator(1, 0) == "cpu"
+def test_no_gpu_falls_back_with_one_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    open_fabric(1, "fp32")
     warning = capsys.readouterr().err
     assert warning.count("\n") == 1
     assert "CUDA has no device" in warning
