@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +19,10 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Threshold = Annotated[float, Field(ge=0.0)]
 Level = Annotated[float, Field(ge=0.0, le=255.0)]
+
+# A Dask scheduler's address: a name, an IPv4 address or an IPv6 one in brackets, and the port.
+SCHEDULER = r"(tcp|tls)://([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
+SCHEDULER_RULE = "must be tcp://host:port or tls://host:port"
 
 
 class Section(BaseModel):
@@ -111,6 +116,7 @@ class Params(Section):
 
     dataroot: Annotated[str, Field(min_length=1)]
     workers: Annotated[int, Field(ge=0, le=256)]
+    scheduler: str | None
     batch_size: Annotated[int, Field(ge=2)]
     image_size: Positive
     nc: int
@@ -126,6 +132,13 @@ class Params(Section):
     filter: FilterParams
     train: TrainParams
     evaluate: EvaluateParams
+
+    @field_validator("scheduler")
+    @classmethod
+    def _scheduler(cls, address: str | None) -> str | None:
+        if address and not re.fullmatch(SCHEDULER, address):
+            raise ValueError(SCHEDULER_RULE)
+        return address
 
     @field_validator("image_size")
     @classmethod

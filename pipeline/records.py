@@ -49,8 +49,8 @@ ROWS_PER_GROUP = 64
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """Return a folder's shards in order; the temporary file of a write that was killed is none."""
-    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    """Return a folder's shards in order, as absolute paths; the temporary file of a write that was killed is none."""
+    return sorted(path for path in folder.absolute().glob("*.parquet") if not path.name.startswith("."))
 
 
 def require_shards(folder: Path, stage: str) -> list[Path]:

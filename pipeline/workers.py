@@ -5,28 +5,57 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import partial
+from typing import Protocol, TypeVar
 
 from tqdm import tqdm
 
+from pipeline.errors import ParamsError, StageError
+from pipeline.params import SCHEDULER, SCHEDULER_RULE
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+# Wins over `scheduler` in params.yaml; set and empty, it means local processes.
+SCHEDULER_VARIABLE = "PIPELINE_SCHEDULER"
+
+# Seconds to wait for the scheduler, and again for its first worker, before giving up.
+PATIENCE = 10.0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Task(Protocol[Result_co]):
+    """What the process pool's futures and Dask's have in common."""
+
+    def result(self) -> Result_co:
+        """Wait for the function and return what it returned, or raise what it raised."""
+
+    def cancel(self) -> object:
+        """Take the task back, unless it has begun."""
+
+
+class Submit(Protocol):
+    """Start function(item) somewhere else."""
+
+    def __call__(self, function: Callable[[Item], Result], item: Item, /) -> Task[Result]:
+        """Return at once."""
 
 
 class Workers:
-    """A pool of local processes; 0 processes means the calling one."""
+    """Where functions run: wherever submit takes them, on as many threads as there are now; in this one without it."""
 
-    def __init__(self, pool: ProcessPoolExecutor | None, processes: int) -> None:
-        self._pool = pool
-        self._in_flight = 2 * processes
+    def __init__(self, submit: Submit | None = None, threads: Callable[[], int] = lambda: 0) -> None:
+        self._submit = submit
+        self._threads = threads
 
     def map(
         self,
@@ -38,9 +67,10 @@ class Workers:
     ) -> Iterator[Result]:
         """Yield function(item) for each item, in the order of items, under a progress bar.
 
-        function and items must be picklable; function must not depend on anything but its argument. sizes gives the
-        number of images in each item, so that the bar shows images a second. At most twice as many items as processes
-        are in flight, so a slow consumer holds the work back instead of filling memory.
+        function and items must be picklable; function must not depend on anything but its argument, and the paths in
+        both must be absolute: a cluster's workers have another working directory. sizes gives the number of images in
+        each item, so that the bar shows images a second. At most twice as many items as threads are in flight, so a
+        slow consumer holds the work back instead of filling memory.
         """
         with tqdm(total=sum(sizes), desc=label, unit="img", mininterval=0.5) as bar:
             for size, result in zip(sizes, self._results(function, items), strict=True):
@@ -48,46 +78,108 @@ class Workers:
                 yield result
 
     def _results(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-        if self._pool is None:
+        if self._submit is None:
             yield from map(function, items)
             return
-        pending: deque[Future[Result]] = deque()
+        pending: deque[Task[Result]] = deque()
         try:
             for item in items:
-                pending.append(self._pool.submit(function, item))
-                if len(pending) >= self._in_flight:
+                pending.append(self._submit(function, item))
+                in_flight = 2 * self._threads()
+                while pending and len(pending) >= in_flight:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
         finally:
-            for future in pending:
-                future.cancel()
+            for task in pending:
+                task.cancel()
+
+
+@contextmanager
+def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Workers]:
+    """Yield Workers on the Dask cluster of that scheduler or, without one, with that many local processes.
+
+    0 processes means this one. The environment variable PIPELINE_SCHEDULER wins over scheduler: ParamsError where it is
+    no address. StageError where the cluster can't be used.
+    """
+    address = os.environ.get(SCHEDULER_VARIABLE, scheduler)
+    if address:
+        if not re.fullmatch(SCHEDULER, address):
+            raise ParamsError(f"{SCHEDULER_VARIABLE}: {SCHEDULER_RULE} (found {address!r})")
+        with _cluster(address) as workers:
+            yield workers
+    elif processes == 0:
+        yield Workers()
+    else:
+        # Spawned, not forked: a fork of a process that holds threads (torch, OpenCV) can hang.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
+            yield Workers(pool.submit, lambda: processes)
 
 
 def _start_worker() -> None:
-    """Keep the libraries to one thread, because the processes are the parallelism, and end with the parent.
+    """Keep the libraries to one thread, and end with the parent.
 
     A worker that outlived a killed stage would go on writing shards beside the next one's.
     """
+    _keep_to_one_thread()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _keep_to_one_thread() -> None:
+    """Keep the libraries to one thread, because the processes are the parallelism."""
     import cv2
     from threadpoolctl import threadpool_limits
 
     os.environ["OMP_NUM_THREADS"] = "1"  # for torch, which is imported later
     threadpool_limits(1)
     cv2.setNumThreads(1)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager
-def open_workers(processes: int) -> Iterator[Workers]:
-    """Yield Workers with that many local processes (0: run in this one).
+def _cluster(address: str) -> Iterator[Workers]:
+    """Yield Workers on a Dask cluster; StageError where it can't be reached, has no workers, or is lost on the way."""
+    try:
+        from distributed import Client, KilledWorker
+        from distributed.comm.core import CommClosedError
+    except ImportError:
+        raise StageError(
+            f"the scheduler {address} is set, and Dask is not installed; run `pip install -e '.[cluster]'`"
+        ) from None
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except OSError as fault:
+        raise StageError(
+            f"the scheduler {address} can't be reached ({fault}); start it with `dask scheduler`, or empty `scheduler` "
+            f"in params.yaml and {SCHEDULER_VARIABLE} to work on local processes"
+        ) from None
 
-    The processes are spawned, not forked: a fork of a process that holds threads (torch, OpenCV) can hang.
+    def submit(function: Callable[[Item], Result], item: Item) -> Task[Result]:
+        # Closed in one partial, because Dask would look for tasks of its own in the arguments. Not pure: a result that
+        # Dask knew again by the arguments would be one from before the files changed.
+        task: Task[Result] = client.submit(partial(_on_one_thread, function, item), pure=False)
+        return task
+
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError:
+            raise StageError(
+                f"the scheduler {address} has no workers; start some with `dask worker {address} --nthreads 1`"
+            ) from None
+        try:
+            yield Workers(submit, lambda: sum(client.nthreads().values()))
+        except (CancelledError, CommClosedError):
+            raise StageError(f"the scheduler {address} was lost on the way; run the stage again") from None
+        except KilledWorker as fault:
+            raise StageError(f"the cluster's workers die of this work, of too little memory perhaps: {fault}") from None
+
+
+def _on_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
+    """Return function(item), with the libraries kept to one thread as in a local process.
+
+    At each call and not once a worker: OpenMP keeps its limit for each thread, and a library may have come since.
     """
-    if processes == 0:
-        yield Workers(None, 0)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
-        yield Workers(pool, processes)
+    _keep_to_one_thread()
+    return function(item)

@@ -24,7 +24,7 @@ STAGE = "crawl-import"
 def main() -> None:
     """Import params.dataroot."""
     params = load_params()
-    with stage_run(STAGE, params) as run, open_workers(params.workers) as workers:
+    with stage_run(STAGE, params) as run, open_workers(params.workers, params.scheduler) as workers:
         started = time.monotonic()
         shards = import_source(Path(params.dataroot), params.crawl, paths.RAW, workers)
         seconds = time.monotonic() - started

@@ -27,7 +27,7 @@ PAGE = paths.REPORTS / "filter.html"
 def main() -> None:
     """Filter every shard."""
     params = load_params()
-    with stage_run(STAGE, params) as run, open_workers(params.workers) as workers:
+    with stage_run(STAGE, params) as run, open_workers(params.workers, params.scheduler) as workers:
         started = time.monotonic()
         verdicts = filter_shards(paths.RAW, paths.CLEAN, params.image_size, params.filter, workers)
         seconds = time.monotonic() - started

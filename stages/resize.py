@@ -22,7 +22,7 @@ STAGE = "resize"
 def main() -> None:
     """Pack every array."""
     params = load_params()
-    with stage_run(STAGE, params) as run, open_workers(params.workers) as workers:
+    with stage_run(STAGE, params) as run, open_workers(params.workers, params.scheduler) as workers:
         started = time.monotonic()
         counts = pack_faces(paths.RAW, paths.CLEAN, paths.FACES, params.image_size, params.nc, workers)
         figures = {**counts, "img_per_s": round(sum(counts.values()) / (time.monotonic() - started), 1)}

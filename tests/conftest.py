@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from PIL import Image
 from pipeline.params import Params, load_params
 
 ROOT = Path(__file__).parent.parent
+
+# A developer's own cluster is none of the tests' business.
+os.environ.pop("PIPELINE_SCHEDULER", None)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.atomic import whole_file, write_json
+from pipeline.atomic import remove_unfinished, whole_file, write_json
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -14,6 +14,15 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         raise RuntimeError("cut off")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "00001.parquet") as temporary:
+        temporary.touch()
+        (tmp_path / "00000.parquet").touch()
+        remove_unfinished(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["00000.parquet"]
+        temporary.touch()
 
 
 def test_folder_is_made_and_suffix_kept(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ PLUMBING = {"atomic", "errors", "invocation", "params", "paths", "tracking", "wo
 # Settings that change no result, only how it is come by.
 IN_NO_STAGE = {
     "workers",
+    "scheduler",
     "ngpu",
     "train.min_steps",
     "train.checkpoint_minutes",

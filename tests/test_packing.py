@@ -64,7 +64,7 @@ def test_what_goes_into_each_array(tmp_path: Path, processes: int) -> None:
 
 def test_index_leads_back_to_the_rows(tmp_path: Path) -> None:
     raw, clean = write_shards(tmp_path, recipe=False)
-    pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers(None, 0))
+    pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers())
     index = pq.read_table(tmp_path / "faces/index.parquet").to_pylist()
     assert [(entry["array"], entry["index"], entry["row"], entry["id"]) for entry in index] == [
         (array, place, row, f"id{row}")
@@ -75,7 +75,7 @@ def test_index_leads_back_to_the_rows(tmp_path: Path) -> None:
 
 def test_a_crawl_has_no_pristine_ruler(tmp_path: Path) -> None:
     raw, clean = write_shards(tmp_path, recipe=False)
-    counts = pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers(None, 0))
+    counts = pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers())
     assert "holdout_pristine" not in counts
     with pytest.raises(StageError, match="dvc repro resize"):
         load_faces("holdout_pristine", tmp_path / "faces")
@@ -91,7 +91,7 @@ def test_a_crawl_has_no_pristine_ruler(tmp_path: Path) -> None:
 def test_too_little_is_said_before_hours_of_training(tmp_path: Path, kept: list[int], message: str) -> None:
     raw, clean = write_shards(tmp_path, recipe=False, kept=kept)
     with pytest.raises(StageError, match=message):
-        pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers(None, 0))
+        pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers())
 
 
 @pytest.mark.parametrize(

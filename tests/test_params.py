@@ -56,12 +56,20 @@ def test_reference_settings_are_as_published(params: Params) -> None:
         pytest.param("faded_white: 250.0", "faded_white: 20.0", "filter.faded_white: must be above", id="a negative"),
         pytest.param("seed: 0", f"seed: {2**63}", "seed: input should be less", id="seed that torch refuses"),
         pytest.param("workers: 2", "workers: two", "workers: input should be a valid integer", id="word for a count"),
+        pytest.param("scheduler:\n", "scheduler: 10.0.0.1:8786\n", "scheduler: must be tcp://host", id="no protocol"),
+        pytest.param("scheduler:\n", "scheduler: tcp://there\n", "scheduler: must be tcp://host:port", id="no port"),
+        pytest.param("scheduler:\n", "scheduler: http://a:80\n", "scheduler: must be tcp://host:port", id="web"),
     ],
 )
 def test_wrong_value_is_refused_by_name(edited, old: str, new: str, message: str) -> None:
     with pytest.raises(ParamsError, match=r"params\.yaml: ") as refused:
         load_params(edited(old, new))
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "tls://dask-1.example.org:8786", "tcp://[::1]:8786"])
+def test_address_of_a_scheduler(edited, address: str) -> None:
+    assert load_params(edited("scheduler:\n", f"scheduler: {address}\n")).scheduler == address
 
 
 def test_every_fault_is_named_at_once(edited) -> None:

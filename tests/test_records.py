@@ -38,6 +38,12 @@ def test_a_reader_of_images_knows_the_column(tmp_path: Path) -> None:
     assert b'"_type": "Image"' in pq.read_schema(tmp_path / "a.parquet").metadata[b"huggingface"]
 
 
+def test_shards_are_found_from_any_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_shard(Path("raw/0.parquet"), rows(1), RAW_SCHEMA)
+    assert require_shards(Path("raw"), "crawl-import") == [tmp_path / "raw/0.parquet"]
+
+
 def test_missing_shards_name_the_stage_to_run(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="dvc repro crawl-import"):
         require_shards(tmp_path, "crawl-import")

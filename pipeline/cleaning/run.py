@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.atomic import remove_unfinished
 from pipeline.cleaning.decide import decide
 from pipeline.cleaning.inspect import CleanJob, clean_shard, measure_shard
 from pipeline.params import FilterParams
@@ -25,15 +26,16 @@ def filter_shards(raw: Path, clean: Path, image_size: int, params: FilterParams,
     sizes = shard_sizes(shards)
     measuring = partial(measure_shard, image_size=image_size, work_side=params.work_side)
     measured = pa.concat_tables(workers.map(measuring, shards, label="filter: measure", sizes=sizes))
-    verdicts = decide(measured, raw, params, workers)
+    verdicts = decide(measured, raw.absolute(), params, workers)
 
     shutil.rmtree(clean, ignore_errors=True)
     clean.mkdir(parents=True)
-    jobs = _clean_jobs(measured, verdicts, shards, clean)
+    jobs = _clean_jobs(measured, verdicts, shards, clean.absolute())
     cleaning = partial(clean_shard, image_size=image_size, params=params)
     repaired: dict[int, str] = {}
     for done in workers.map(cleaning, jobs, label="filter: clean", sizes=[len(job.kept) for job in jobs]):
         repaired |= done
+    remove_unfinished(clean)
     repairs = pa.array([repaired.get(row) for row in verdicts["row"].to_pylist()], pa.string())
     return verdicts.set_column(verdicts.schema.get_field_index("repair"), verdicts.schema.field("repair"), repairs)
 

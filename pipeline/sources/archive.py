@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -43,20 +43,25 @@ def archive_units(path: Path, max_bytes: int) -> Iterator[list[Unit]]:
     A .tar.gz is unpacked to a temporary .tar first, because gzip can't be read from the middle. StageError where the
     file is no such archive or a bomb.
     """
-    try:
-        if path.name.endswith(ZIP_SUFFIXES):
-            yield _units(path, path, _zip_members(path), _read_zip, max_bytes)
-        elif path.name.endswith((".gz", ".tgz")):
-            with tempfile.TemporaryDirectory(prefix="import-", dir=_scratch()) as folder:
-                unpacked = Path(folder) / "archive.tar"
-                _gunzip(path, unpacked)
-                yield _units(path, unpacked, _tar_members(unpacked), _read_tar, max_bytes)
-        else:
-            yield _units(path, path, _tar_members(path), _read_tar, max_bytes)
-    except StageError:
-        raise
-    except Exception as fault:  # a hostile archive's headers make the libraries raise anything
-        raise StageError(f"{path} is damaged or no archive of its kind: {fault}") from None
+    with ExitStack() as stack:
+        try:
+            units = _open(path, max_bytes, stack)
+        except StageError:
+            raise
+        except Exception as fault:  # a hostile archive's headers make the libraries raise anything
+            raise StageError(f"{path} is damaged or no archive of its kind: {fault}") from None
+        yield units  # outside the `try`: a cluster that is lost meanwhile is no fault of the archive
+
+
+def _open(path: Path, max_bytes: int, stack: ExitStack) -> list[Unit]:
+    if path.name.endswith(ZIP_SUFFIXES):
+        return _units(path, path, _zip_members(path), _read_zip, max_bytes)
+    if path.name.endswith((".gz", ".tgz")):
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="import-", dir=_scratch()))
+        unpacked = Path(folder) / "archive.tar"
+        _gunzip(path, unpacked)
+        return _units(path, unpacked, _tar_members(unpacked), _read_tar, max_bytes)
+    return _units(path, path, _tar_members(path), _read_tar, max_bytes)
 
 
 Reader = Callable[[Path, Sequence[Member], int], Iterator[tuple[Member, bytes | None, str | None]]]
@@ -66,7 +71,8 @@ def _units(origin: Path, archive: Path, members: list[Member], reader: Reader, m
     members = sorted(members, key=lambda member: member.path)
     shards = cut(members, size_of=lambda member: min(member.size, max_bytes))
     return [
-        Unit(first, len(part), partial(_read, str(origin), archive, part, reader, max_bytes)) for first, part in shards
+        Unit(first, len(part), partial(_read, str(origin), archive.absolute(), part, reader, max_bytes))
+        for first, part in shards
     ]
 
 

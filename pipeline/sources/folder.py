@@ -27,7 +27,9 @@ def folder_units(root: Path, max_bytes: int) -> list[Unit]:
     """Return the shards of a folder, its files in sorted path order."""
     found = sorted(_walk(os.fsencode(root)), key=lambda entry: entry.path)
     shards = cut(found, size_of=lambda entry: min(entry.size, max_bytes))
-    return [Unit(first, len(entries), partial(_read, root, entries, max_bytes)) for first, entries in shards]
+    # The root goes along twice: as it was named, which is what is recorded, and so that any process finds it.
+    read = partial(_read, str(root), root.absolute())
+    return [Unit(first, len(entries), partial(read, entries, max_bytes)) for first, entries in shards]
 
 
 def _walk(root: bytes) -> Iterator[Found]:
@@ -60,14 +62,14 @@ def _look(entry: os.DirEntry[bytes], path: bytes) -> Found:
     return Found(path, status.st_size, status.st_mtime)
 
 
-def _read(root: Path, entries: Sequence[Found], max_bytes: int) -> Iterator[Item]:
+def _read(origin: str, root: Path, entries: Sequence[Found], max_bytes: int) -> Iterator[Item]:
     for entry in entries:
         data, error = None, entry.error
         if error is None:
             data, error = _read_file(os.path.join(os.fsencode(root), entry.path), max_bytes)
         modified = datetime.fromtimestamp(min(max(entry.modified, 0), 2**32), UTC) if entry.error is None else None
         # A name that is no UTF-8 is shown with escapes: Parquet's strings are UTF-8.
-        yield Item(entry.path.decode("utf-8", "backslashreplace"), str(root), data, error, modified)
+        yield Item(entry.path.decode("utf-8", "backslashreplace"), origin, data, error, modified)
 
 
 def _read_file(path: bytes, max_bytes: int) -> tuple[bytes | None, str | None]:

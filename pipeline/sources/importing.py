@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.atomic import remove_unfinished
 from pipeline.codec import DecodeError, decode_with_format
 from pipeline.errors import ParamsError, StageError
 from pipeline.params import CrawlParams, read_yaml
@@ -74,9 +75,11 @@ def import_source(dataroot: Path, crawl: CrawlParams, target: Path, workers: Wor
     with open_source(dataroot, crawl) as units:
         if not units:
             raise StageError(f"dataroot {dataroot} holds no files")
-        job = partial(_import_unit, crawl=crawl, target=target)
+        job = partial(_import_unit, crawl=crawl, target=target.absolute())
         jobs = list(enumerate(units))
-        return list(workers.map(job, jobs, label="crawl-import", sizes=[unit.images for unit in units]))
+        summaries = list(workers.map(job, jobs, label="crawl-import", sizes=[unit.images for unit in units]))
+    remove_unfinished(target)
+    return summaries
 
 
 def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path) -> ShardSummary:

@@ -13,7 +13,7 @@ from pipeline.errors import StageError
 from pipeline.records import read_rows
 from pipeline.workers import Workers, open_workers
 
-HERE = Workers(None, 0)
+HERE = Workers()
 
 
 def run(raw, params, workers=HERE, **changes):

@@ -10,7 +10,7 @@ from pipeline.records import RAW_SCHEMA, read_rows
 from pipeline.sources.importing import import_source, split_of
 from pipeline.workers import Workers, open_workers
 
-HERE = Workers(None, 0)
+HERE = Workers()
 
 
 def rows(folder: Path) -> list[dict]:
