@@ -143,12 +143,18 @@ def _cluster(address: str) -> Iterator[Workers]:
     try:
         from distributed import Client, KilledWorker
         from distributed.comm.core import CommClosedError
+        from distributed.security import Security
     except ImportError:
         raise StageError(
             f"the scheduler {address} is set, and Dask is not installed; run `pip install -e '.[cluster]'`"
         ) from None
+    security = Security()  # as Dask's own configuration says
+    if address.startswith("tls://") and security.get_connection_args("client").get("ssl_context") is None:
+        raise StageError(
+            f"the scheduler {address} needs certificates: set distributed.comm.tls in Dask's configuration"
+        )
     try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
+        client = Client(address, timeout=PATIENCE, security=security, set_as_default=False)
     except OSError as fault:
         raise StageError(
             f"the scheduler {address} can't be reached ({fault}); start it with `dask scheduler`, or empty `scheduler` "

@@ -254,6 +254,11 @@ def test_unreachable_scheduler(impatient: None, nobody: str) -> None:
         pass
 
 
+def test_tls_without_certificates(nobody: str) -> None:
+    with pytest.raises(StageError, match="needs certificates"), open_workers(2, nobody.replace("tcp", "tls")):
+        pass
+
+
 def test_scheduler_without_workers(impatient: None, tmp_path: Path, root: Path) -> None:
     with (
         start_cluster(tmp_path, root, size=0) as idle,
