@@ -21,16 +21,16 @@ SIDE, QUALITY = 96, 90
 
 
 def choose(rows: Rows, closeness: NDArray[np.float64], borderline: int, others: int) -> list[tuple[int, bool]]:
-    """Return up to borderline + others of the rows, the most borderline first and marked True, then a fair sample.
+    """Return up to borderline + others of the rows, from the clearest case to the most borderline.
 
     closeness: float64 (N,), the smaller the nearer to the threshold; NaN where there is none, never borderline. The
-    others are taken evenly from the rest in order of closeness, so that the clear cases are seen too.
+    others are taken evenly, so that all degrees are seen; then come the most borderline, marked True.
     """
     order = np.argsort(closeness, kind="stable")
     near, rest = order[:borderline], order[borderline:]
     sample = rest[np.linspace(0, len(rest) - 1, min(others, len(rest))).astype(np.intp)]
     shown = [(at, True) for at in near.tolist()] + [(at, False) for at in sample.tolist()]
-    return [(int(rows[at]), mark and bool(np.isfinite(closeness[at]))) for at, mark in shown]
+    return [(int(rows[at]), mark and bool(np.isfinite(closeness[at]))) for at, mark in reversed(shown)]
 
 
 def read_pictures(folder: Path, rows: Iterable[int]) -> dict[int, Pixels]:
