@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.cleaning.measures import Measures
-from pipeline.cleaning.verdict import COPY_RULES, DROP_RULES, REPAIR_RULES, Columns, Rule, with_shape
+from pipeline.cleaning.verdict import COPY_RULES, DROP_RULES, REPAIR_RULES, Column, Columns, Rule, with_shape
 from pipeline.params import FilterParams
 from pipeline.reports.histogram import Histogram, Mark, histogram
 
 
 class Chart(NamedTuple):
-    """A measure's chart: what it is, in words, and how many pictures it told, by reason or repair."""
+    """A measure's chart, what the measure says, and how many pictures it told, by reason or repair."""
 
     name: str
     says: str
@@ -53,8 +54,10 @@ def charts(verdicts: pa.Table, params: FilterParams) -> Iterator[Chart]:
     rules = {**DROP_RULES, **REPAIR_RULES, **COPY_RULES}
     for measure in dict.fromkeys(rule.measure for some in rules.values() for rule in some):
         told = {label: rule for label, some in rules.items() for rule in some if rule.measure == measure}
-        dropped, repaired = np.isin(reasons, list(told)), np.isin(repairs, list(told))
         values, known = columns[measure], np.isfinite(columns[measure])
+        acts = {label: _crossed(values, rule, params) for label, rule in told.items()}
+        dropped = np.logical_or.reduce([act & (reasons == label) for label, act in acts.items()])
+        repaired = np.logical_or.reduce([act & (repairs == label) for label, act in acts.items()])
         if known.any():
             yield Chart(
                 measure,
@@ -67,8 +70,14 @@ def charts(verdicts: pa.Table, params: FilterParams) -> Iterator[Chart]:
                     list(dict.fromkeys(_mark(rule, params) for rule in told.values())),
                     measure in LOGARITHMIC,
                 ),
-                [(label, int((reasons == label).sum() + (repairs == label).sum())) for label in told],
+                [(label, int((act & ((reasons == label) | (repairs == label))).sum())) for label, act in acts.items()],
             )
+
+
+def _crossed(values: Column, rule: Rule, params: FilterParams) -> NDArray[np.bool_]:
+    """Return where a measure itself speaks for the label: of the uniform pictures, say, some have contrast enough."""
+    limit = float(getattr(params, rule.param))
+    return values > limit if rule.over else values <= limit
 
 
 def _mark(rule: Rule, params: FilterParams) -> Mark:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -14,6 +15,7 @@ from pipeline.cleaning.verdict import (
     COPY_RULES,
     DROP_RULES,
     REPAIR_RULES,
+    Column,
     Columns,
     Rule,
     damages,
@@ -28,20 +30,24 @@ from pipeline.reports.contact_sheet import choose
 # JPEGs, and stays below 10 MB even where all of them are noise.
 DROPPED, PAIRS, UNCURED, KEPT = (12, 12), (8, 8), 8, 24
 GROUPS, MEMBERS = 8, 8
+# Borderline is what a threshold 20 per cent further on would have told otherwise.
+BORDERLINE = math.log(1.2)
 
 Flags = NDArray[np.bool_]
+Rules = tuple[Rule, ...]
+Pair = Literal["", "copy", "repair"]
 
 
 class Strip(NamedTuple):
-    """Pictures under one heading, by row, each with whether it is borderline; the rules tell which measures to name.
+    """Pictures under one heading: row and whether it is borderline; the rules tell which measures to name.
 
     pair: "copy" for a dropped copy beside the one that it lost to, "repair" for before and after, "" for one picture.
     """
 
     title: str
     rows: Sequence[tuple[int, bool]]
-    rules: tuple[Rule, ...]
-    pair: Literal["", "copy", "repair"] = ""
+    rules: Rules
+    pair: Pair = ""
 
 
 class Section(NamedTuple):
@@ -72,32 +78,39 @@ def sections(verdicts: pa.Table, params: FilterParams) -> list[Section]:
     alone = kept & ~present(repairs)
     _, called = judge(measured, params)
 
-    def near(title: str, among: Flags, closeness: NDArray[np.float64], count: int, rules: tuple[Rule, ...]) -> Strip:
-        """Return the pictures of a strip that are the nearest to a threshold which they did not cross."""
-        nearest = choose(rows[among], -closeness[among], count, 0)[::-1]
-        return Strip(title, [(row, False) for row, _ in nearest], rules)
+    def strip(title: str, among: Flags, ratio: Column, counts: tuple[int, int], rules: Rules, pair: Pair = "") -> Strip:
+        return Strip(title, choose(rows[among], _distance(ratio[among]), *counts, BORDERLINE), rules, pair)
+
+    def nearest(title: str, among: Flags, ratio: Column, count: int, rules: Rules) -> Strip:
+        """Return what the threshold spared: of what is not even half way to it, three are enough."""
+        half_way = int((ratio[among] > 0.5).sum())
+        far_to_near = strip(title, among, ratio, (min(count, max(half_way, 3)), 0), rules)
+        return far_to_near._replace(rows=far_to_near.rows[::-1])
 
     found = []
     for reason, ratio in severities(measured, params).items():
         mask, rules = reasons == reason, DROP_RULES[reason]
-        strips = [Strip("", choose(rows[mask], ratio[mask], *DROPPED), rules)]
-        strips.append(near(f"Kept, nearest to {reason}", kept & (ratio > 0), ratio, DROPPED[0], rules))
+        strips = [strip("", mask, ratio, DROPPED, rules)]
+        strips.append(nearest(f"Kept, nearest to {reason}", kept & (ratio > 0), ratio, DROPPED[0], rules))
         found.append(Section(reason, int(mask.sum()), strips))
-    difference = verdicts["difference"].to_numpy()
+    likeness = verdicts["difference"].to_numpy() / max(params.max_difference, 1e-9)
     for reason, rules in COPY_RULES.items():
         mask = reasons == reason
-        closeness = np.where(difference > 0, -difference, np.nan)[mask]
-        strips = [Strip("", choose(rows[mask], closeness, *PAIRS), rules, "copy")]
-        found.append(Section(reason, int(mask.sum()), strips))
+        found.append(Section(reason, int(mask.sum()), [strip("", mask, likeness, PAIRS, rules, "copy")]))
     for damage, ratio in damages(measured, params).items():
         mask, rules = repairs == damage, REPAIR_RULES[damage]
-        strips = [Strip("", choose(rows[mask], ratio[mask], *PAIRS), rules, "repair")]
+        strips = [strip("", mask, ratio, PAIRS, rules, "repair")]
         failed = alone & (called == damage)
-        strips.append(near(f"Measured as {damage}, but the repair did not hold", failed, -ratio, UNCURED, rules))
-        strips.append(near(f"Left alone, nearest to {damage}", alone & (ratio <= 1), ratio, UNCURED, rules))
+        strips.append(strip(f"Measured as {damage}, but the repair did not hold", failed, ratio, (0, UNCURED), rules))
+        strips.append(nearest(f"Left alone, nearest to {damage}", alone & (ratio <= 1), ratio, UNCURED, rules))
         found.append(Section(damage, int(mask.sum()), strips))
-    fair = choose(rows[alone], np.full(int(alone.sum()), np.nan), 0, KEPT)
-    return [*found, Section("left alone", int(alone.sum()), [Strip("", fair, ())])]
+    fair = strip("", alone, np.full(len(rows), np.nan), (0, KEPT), ())
+    return [*found, Section("left alone", int(alone.sum()), [fair])]
+
+
+def _distance(ratio: Column) -> Column:
+    """Return how far a ratio is from 1, either way; NaN for 0, which is no degree of anything."""
+    return np.abs(np.log(np.where(ratio > 0, ratio, np.nan)))
 
 
 def largest_groups(verdicts: pa.Table) -> tuple[list[Group], int]:

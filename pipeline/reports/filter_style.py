@@ -27,7 +27,7 @@ a { color: inherit; }
   background: var(--all); }
 .split span { display: block; height: 100%; }
 .key { display: inline-block; width: .7em; height: .7em; border-radius: .15em; margin-right: .3em; }
-.key + span { margin-right: 1rem; }
+.key + span { margin-right: 1rem; white-space: nowrap; }
 .all { fill: var(--all); background: var(--all); }
 .acted { fill: var(--acted); background: var(--acted); }
 .dropped { fill: var(--dropped); background: var(--dropped); }

@@ -75,8 +75,9 @@ aria-label="{{ alone.total }} left alone, {{ repairs }} repaired, {{ total - kep
 {{ sum("all", repairs) }}
 </table>
 </div>
-<p>Each sheet goes from the clearest case to the most borderline, and on to what just escaped: look there first. All
-measures of all images are in data/verdicts.parquet, the thresholds in the section filter of params.yaml;
+<p>Each sheet goes from the clearest case to the most borderline, and on to what just escaped: look there first.
+Borderline is within 20% of a threshold. All measures of all images are in data/verdicts.parquet, the thresholds in
+the section filter of params.yaml;
 <code>dcgan explain FILENAME</code> tells why one image was dropped, repaired or kept.</p>
 
 <h2 id="measures">Measures and thresholds</h2>

@@ -117,8 +117,16 @@ def histogram(
         bars,
         lines,
         [(_position(tick, edges, log), f"{tick:g}") for tick in _ticks(edges, log)],
-        [(round(base - PLOT * float(np.log1p(n) / np.log1p(highest)), 1), f"{n:,}") for n in decades],
+        [(round(base - PLOT * float(np.log1p(n) / np.log1p(highest)), 1), _short(n)) for n in decades],
     )
+
+
+def _short(count: int) -> str:
+    """Return a power of ten in at most four characters: 100, 10k, 1M."""
+    for size, unit in ((10**6, "M"), (1000, "k")):
+        if count >= size:
+            return f"{count // size}{unit}"
+    return str(count)
 
 
 def _count(values: Values, edges: Values) -> NDArray[np.int64]:
