@@ -31,9 +31,9 @@ CURES = {
 }
 # What copies are, and which one is dropped.
 COPIES = {
-    "exact duplicate": "the same bytes",
-    "near duplicate": "the same picture in other bytes",
-    "holdout twin": "a training picture that also is in the holdout, which would measure what was learnt by heart",
+    "exact duplicate": "The same bytes",
+    "near duplicate": "The same picture in other bytes",
+    "holdout twin": "A training picture that also is in the holdout, which would measure what was learnt by heart",
 }
 UNREADABLE = 60
 

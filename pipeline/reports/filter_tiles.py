@@ -72,14 +72,16 @@ class Album:
 
     def _tile(self, row: int, strip: Strip, borderline: bool) -> Tile:
         verdict = self.verdict[row]
+        figures = _figures(verdict, strip.rules)
         if strip.pair == "repair":
             pictures = [self._picture(row, "before"), Picture(data_uri(self.after[row]), "after")]
         elif strip.pair == "copy":
             best = self.verdict[verdict["duplicate_of"]]
             pictures = [self._picture(row, "dropped"), self._picture(best["row"], _fate(best))]
+            figures = ", ".join(filter(None, [f"copy of {best['path']}", figures]))
         else:
             pictures = [self._picture(row, "")]
-        return Tile(pictures, verdict["path"], _figures(verdict, strip.rules), "borderline" if borderline else "")
+        return Tile(pictures, verdict["path"], figures, "borderline" if borderline else "")
 
     def _picture(self, row: int, role: str) -> Picture:
         return Picture(data_uri(self.before[row]), role)
