@@ -19,6 +19,7 @@ from pipeline.reports.filter_style import STYLE
 from pipeline.reports.filter_template import TEMPLATE
 from pipeline.reports.filter_tiles import Album, Sheet
 from pipeline.reports.histogram import MACRO
+from pipeline.reports.names import shortened
 
 # What is done about each damage.
 CURES = {
@@ -106,7 +107,7 @@ def _unreadable(raw: Path) -> list[tuple[str, str]]:
     for shard in require_shards(raw, "crawl-import"):
         for row in read_rows(shard, ["path", "error"]):
             if row["error"] is not None:
-                found.append((row["path"], row["error"]))
+                found.append((shortened(row["path"]), shortened(row["error"])))
                 if len(found) == UNREADABLE:
                     return found
     return found

@@ -14,6 +14,7 @@ from pipeline.cleaning.verdict import COPY_RULES, Rule, with_shape
 from pipeline.codec import Pixels
 from pipeline.reports.contact_sheet import data_uri, read_pictures
 from pipeline.reports.filter_choice import Group, Strip
+from pipeline.reports.names import shortened
 
 Verdict = dict[str, Any]
 
@@ -64,10 +65,10 @@ class Album:
     def group(self, group: Group) -> list[Tile]:
         """Return the tiles of a group: the copy that stays first."""
         best = self.verdict[group.best]
-        tiles = [Tile([self._picture(best["row"], "")], best["path"], "", _fate(best))]
+        tiles = [Tile([self._picture(best["row"], "")], shortened(best["path"]), "", _fate(best))]
         for copy in (self.verdict[row] for row in group.copies):
             figures = ", ".join([copy["reason"], *filter(None, [_figures(copy, COPY_RULES.get(copy["reason"], ()))])])
-            tiles.append(Tile([self._picture(copy["row"], "")], copy["path"], figures, ""))
+            tiles.append(Tile([self._picture(copy["row"], "")], shortened(copy["path"]), figures, ""))
         return tiles
 
     def _tile(self, row: int, strip: Strip, borderline: bool) -> Tile:
@@ -78,10 +79,10 @@ class Album:
         elif strip.pair == "copy":
             best = self.verdict[verdict["duplicate_of"]]
             pictures = [self._picture(row, "dropped"), self._picture(best["row"], _fate(best))]
-            figures = ", ".join(filter(None, [f"copy of {best['path']}", figures]))
+            figures = ", ".join(filter(None, [f"copy of {shortened(best['path'])}", figures]))
         else:
             pictures = [self._picture(row, "")]
-        return Tile(pictures, verdict["path"], figures, "borderline" if borderline else "")
+        return Tile(pictures, shortened(verdict["path"]), figures, "borderline" if borderline else "")
 
     def _picture(self, row: int, role: str) -> Picture:
         return Picture(data_uri(self.before[row]), role)
