@@ -46,11 +46,11 @@ LOGARITHMIC = frozenset({"side", "aspect", "gamma"})
 
 def charts(verdicts: pa.Table, params: FilterParams) -> Iterator[Chart]:
     """Yield a chart for each measure that meets a threshold; verdicts: cleaning.decide.VERDICT_SCHEMA."""
-    columns: Columns = {name: verdicts[name].to_numpy() for name in (*Measures._fields, "difference")}
-    columns = with_shape(columns)
     reasons, repairs = (verdicts[name].to_numpy() for name in ("reason", "repair"))
+    columns: Columns = with_shape({name: verdicts[name].to_numpy() for name in Measures._fields})
     # The same bytes are told by their hash.
-    columns["difference"][reasons == "exact duplicate"] = np.nan
+    compared = np.where(reasons == "exact duplicate", np.nan, verdicts["difference"].to_numpy())
+    columns = {**columns, "difference": compared}
     rules = {**DROP_RULES, **REPAIR_RULES, **COPY_RULES}
     for measure in dict.fromkeys(rule.measure for some in rules.values() for rule in some):
         told = {label: rule for label, some in rules.items() for rule in some if rule.measure == measure}
