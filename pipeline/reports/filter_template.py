@@ -18,7 +18,7 @@ TEMPLATE = """
 {% endfor %}
 </div>
 <figcaption>{% if tile.mark %}<b>{{ tile.mark }}</b>{% endif %}
-{{ tile.path }}<span>{{ tile.figures }}</span></figcaption>
+{{ tile.path }}{% for figure in tile.figures %}<span>{{ figure }}</span>{% endfor %}</figcaption>
 </figure>
 {% endfor %}
 </div>

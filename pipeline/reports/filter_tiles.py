@@ -31,7 +31,7 @@ class Tile(NamedTuple):
 
     pictures: Sequence[Picture]
     path: str
-    figures: str
+    figures: Sequence[str]
     mark: str
 
 
@@ -65,9 +65,9 @@ class Album:
     def group(self, group: Group) -> list[Tile]:
         """Return the tiles of a group: the copy that stays first."""
         best = self.verdict[group.best]
-        tiles = [Tile([self._picture(best["row"], "")], shortened(best["path"]), "", _fate(best))]
+        tiles = [Tile([self._picture(best["row"], "")], shortened(best["path"]), [], _fate(best))]
         for copy in (self.verdict[row] for row in group.copies):
-            figures = ", ".join([copy["reason"], *filter(None, [_figures(copy, COPY_RULES.get(copy["reason"], ()))])])
+            figures = [copy["reason"], *_figures(copy, COPY_RULES.get(copy["reason"], ()))]
             tiles.append(Tile([self._picture(copy["row"], "")], shortened(copy["path"]), figures, ""))
         return tiles
 
@@ -79,7 +79,7 @@ class Album:
         elif strip.pair == "copy":
             best = self.verdict[verdict["duplicate_of"]]
             pictures = [self._picture(row, "dropped"), self._picture(best["row"], _fate(best))]
-            figures = ", ".join(filter(None, [f"copy of {shortened(best['path'])}", figures]))
+            figures = [f"copy of {shortened(best['path'])}", *figures]
         else:
             pictures = [self._picture(row, "")]
         return Tile(pictures, shortened(verdict["path"]), figures, "borderline" if borderline else "")
@@ -98,10 +98,10 @@ def _fate(best: Verdict) -> str:
     return "stays" if best["kept"] else str(best["reason"])
 
 
-def _figures(verdict: Verdict, rules: Sequence[Rule]) -> str:
+def _figures(verdict: Verdict, rules: Sequence[Rule]) -> list[str]:
     """Return the measures that the rules are about, with their values where there are any."""
     names = dict.fromkeys(rule.measure for rule in rules)
     sides = {name: np.array([verdict[name]], np.float64) for name in ("width", "height")}
     values = {**verdict, **{name: float(value[0]) for name, value in with_shape(sides).items()}}
     known = [(name, values[name]) for name in names if values[name] is not None and np.isfinite(values[name])]
-    return ", ".join(f"{name} {value:.3g}" for name, value in known)
+    return [f"{name} {value:.3g}" for name, value in known]

@@ -111,14 +111,14 @@ def test_tiles_name_the_measures_of_their_reason(text):
 
     assert under("Kept, nearest to aspect") == {"aspect"}
     assert under("Kept, nearest to too small") == {"side"}
-    assert under("Kept, nearest to uniform") == {"contrast"}
-    assert under("Kept, nearest to blurry") == {"blur"}
+    assert under("Kept, nearest to uniform") == {"contrast", "information", "edges"}
+    assert under("Kept, nearest to blurry") == {"blur", "sharpness"}
     assert under("Left alone, nearest to dark") == {"gamma"}
 
 
 def test_the_survivor_of_a_group_is_marked(reader, text):
     assert reader.marks["stays"] == 2
-    assert "copy of &lt;good&gt;/0.png, difference 0.19" in text
+    assert "<span>copy of &lt;good&gt;/0.png</span><span>difference 0.19</span>" in text
 
 
 def test_a_name_is_no_markup(text):
