@@ -1,7 +1,9 @@
-"""The command `dcgan`: pictures from a trained generator."""
+"""The command `dcgan`: pictures from a trained generator, and why the filter did what it did."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +16,12 @@ from pipeline.dcgan.interpolation import interpolate as noise_between
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.sampling import generate as pictures_of
 from pipeline.dcgan.sampling import load_generator, sample_noise
-from pipeline.errors import StageError
+from pipeline.errors import ParamsError, StageError
+from pipeline.params import load_params
+from pipeline.reports.explain import MOST, changes, find_images
+from pipeline.reports.explain import explain as explanation_of
 from pipeline.reports.grids import grid, write_png
+from pipeline.verdicts import read_verdicts
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -69,9 +75,40 @@ def interpolate(
     typer.echo(f"{rows} rows of {steps} faces: {out}")
 
 
+@app.command()
+def explain(
+    image: Annotated[
+        str, typer.Argument(help="Its path, file name, id or the start of its id (6 characters or more).")
+    ],
+) -> None:
+    """Tell why the filter dropped, repaired or kept an image."""
+    with _faults():
+        verdicts, used = read_verdicts(paths.VERDICTS)
+        found = find_images(verdicts, image)
+        now = load_params().filter
+        texts = [explanation_of(verdict, verdicts, paths.RAW, used or now) for verdict in found[:MOST]]
+    typer.echo("\n\n".join(texts))
+    if len(found) > MOST:
+        typer.echo(f"\nand {len(found) - MOST} more; give a path or an id")
+    if used is None:
+        typer.echo(
+            f"\nThe thresholds are those of {paths.PARAMS}: {paths.VERDICTS} does not say which it was made with."
+        )
+    elif used != now:
+        typer.echo(f"\nThe thresholds are those that the verdict was made with. {paths.PARAMS} has changed since:")
+        typer.echo("\n".join(f"  {change}" for change in changes(used, now)))
+
+
 def _open(weights: Path) -> Generator:
-    try:
+    with _faults():
         return load_generator(weights, torch.device("cpu"))
-    except StageError as fault:
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Turn what is known to go wrong into a line and an exit code: 1, or 2 for bad params."""
+    try:
+        yield
+    except (StageError, ParamsError) as fault:
         typer.echo(f"dcgan: {fault}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(2 if isinstance(fault, ParamsError) else 1) from None

@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-import pyarrow.parquet as pq
-
 from pipeline import paths
-from pipeline.atomic import whole_file, write_json
+from pipeline.atomic import write_json
 from pipeline.cleaning.run import filter_shards
 from pipeline.params import load_params
 from pipeline.reports.filter_page import write_filter_page
 from pipeline.tracking import stage_run
+from pipeline.verdicts import write_verdicts
 from pipeline.workers import open_workers
 from stages import run_stage
 
@@ -31,8 +30,7 @@ def main() -> None:
         started = time.monotonic()
         verdicts = filter_shards(paths.RAW, paths.CLEAN, params.image_size, params.filter, workers)
         seconds = time.monotonic() - started
-        with whole_file(paths.VERDICTS) as temporary:
-            pq.write_table(verdicts, temporary)
+        write_verdicts(verdicts, params.filter, paths.VERDICTS)
 
         dropped = Counter(reason for reason in verdicts["reason"].to_pylist() if reason)
         repaired = Counter(repair for repair in verdicts["repair"].to_pylist() if repair)
@@ -45,7 +43,7 @@ def main() -> None:
         }
         write_json(paths.metrics_file(STAGE), figures)
         run.log_metrics(figures)
-        write_filter_page(verdicts, paths.RAW, paths.CLEAN, PAGE)
+        write_filter_page(verdicts, paths.RAW, paths.CLEAN, params.filter, PAGE)
         run.log_file(PAGE)
 
         for name, count in list(figures.items())[2:-1]:

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from pipeline import paths
+from pipeline.cleaning.decide import VERDICT_SCHEMA
+from pipeline.cleaning.measures import Measures
 from pipeline.cli import app
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.dcgan.weights import save_weights
+from pipeline.params import Params
+from pipeline.verdicts import write_verdicts
 
 
 @pytest.fixture
@@ -101,6 +109,7 @@ def test_the_way_between_two_faces_begins_and_ends_with_them(weights: str) -> No
         pytest.param(["generate", "--colour"], id="an unknown option"),
         pytest.param(["interpolate", "--steps", "1"], id="no way between"),
         pytest.param(["interpolate", "--out", "folder"], id="no file"),
+        pytest.param(["explain"], id="no image to explain"),
         pytest.param(["train"], id="an unknown command"),
         pytest.param([], id="nothing"),
     ],
@@ -122,3 +131,61 @@ def test_the_generator_alone_decides_what_is_drawn(weights: str) -> None:
     dcgan("generate", "--out", "faces", "-n", "1", "--seed", "4", "--weights", weights)
     netG = load_generator(Path(weights), torch.device("cpu"))
     assert np.array_equal(pixels("faces/0.png"), generate(netG, sample_noise(1, 5, 4), 1)[0])
+
+
+@pytest.fixture
+def filtered(root: Path, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose filter kept a/face.png and b/face.png."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(root / "params.yaml", "params.yaml")
+    row = dict.fromkeys(VERDICT_SCHEMA.names) | dict.fromkeys(Measures._fields, 50.0) | {"kept": True, "split": "train"}
+    rows = [row | {"row": at, "path": f"{name}/face.png", "id": name * 64} for at, name in enumerate("ab")]
+    write_verdicts(pa.Table.from_pylist(rows, schema=VERDICT_SCHEMA), params.filter, paths.VERDICTS)
+    return tmp_path
+
+
+def test_an_image_is_explained(filtered: Path) -> None:
+    code, text = dcgan("explain", "bbbbbb")
+    assert code == 0
+    assert text.startswith("b/face.png\n  row 1, train, id bbbb")
+    assert "over max_blur 0.44" in text
+    assert "a/face.png" not in text
+    assert "The thresholds" not in text
+
+
+def test_all_images_of_one_name_are_explained(filtered: Path) -> None:
+    code, text = dcgan("explain", "face.png")
+    assert code == 0
+    assert [line for line in text.splitlines() if line.endswith("face.png")] == ["a/face.png", "b/face.png"]
+
+
+def test_of_many_images_five_are_explained(filtered: Path, params: Params) -> None:
+    rows = pq.read_table(paths.VERDICTS).to_pylist() * 4
+    write_verdicts(pa.Table.from_pylist(rows, schema=VERDICT_SCHEMA), params.filter, paths.VERDICTS)
+    _, text = dcgan("explain", "face.png")
+    assert text.count("dropped where") == 5
+    assert text.endswith("\nand 3 more; give a path or an id\n")
+
+
+def test_the_thresholds_are_those_of_the_run(filtered: Path) -> None:
+    settings = Path("params.yaml")
+    settings.write_text(settings.read_text().replace("max_blur: 0.44", "max_blur: 0.6"))
+    code, text = dcgan("explain", "a/face.png")
+    assert code == 0
+    assert "over max_blur 0.44" in text
+    assert text.endswith("params.yaml has changed since:\n  filter.max_blur is 0.6, was 0.44\n")
+    pq.write_table(pq.read_table(paths.VERDICTS).replace_schema_metadata(None), paths.VERDICTS)
+    _, text = dcgan("explain", "a/face.png")
+    assert "over max_blur 0.6" in text
+    assert "data/verdicts.parquet does not say which" in text
+
+
+def test_what_cannot_be_explained(filtered: Path) -> None:
+    code, text = dcgan("explain", "nobody.png")
+    assert code == 1
+    assert text.startswith("dcgan: no image is called nobody.png; give a path or a file name")
+    Path("params.yaml").write_text("lr: fast\n")
+    assert dcgan("explain", "a/face.png")[0] == 2
+    paths.VERDICTS.unlink()
+    expected = "dcgan: data/verdicts.parquet is missing; run 'dvc repro filter' first\n"
+    assert dcgan("explain", "a/face.png") == (1, expected)

@@ -20,17 +20,19 @@ Rows = NDArray[np.int64]
 SIDE, QUALITY = 96, 90
 
 
-def choose(rows: Rows, closeness: NDArray[np.float64], borderline: int, others: int) -> list[tuple[int, bool]]:
-    """Return up to borderline + others of the rows, the most borderline first and marked True, then a fair sample.
+def choose(
+    rows: Rows, distance: NDArray[np.float64], nearest: int, others: int, borderline: float = 0.0
+) -> list[tuple[int, bool]]:
+    """Return up to nearest + others of the rows from the furthest to the nearest, True if within borderline.
 
-    closeness: float64 (N,), the smaller the nearer to the threshold; NaN where there is none, never borderline. The
-    others are taken evenly from the rest in order of closeness, so that the clear cases are seen too.
+    distance: float64 (N,) from the threshold; NaN where there is none, which counts as the furthest. The others are
+    taken evenly from what is not among the nearest, so that all degrees are seen.
     """
-    order = np.argsort(closeness, kind="stable")
-    near, rest = order[:borderline], order[borderline:]
+    order = np.argsort(distance, kind="stable")
+    near, rest = order[:nearest], order[nearest:]
     sample = rest[np.linspace(0, len(rest) - 1, min(others, len(rest))).astype(np.intp)]
-    shown = [(at, True) for at in near.tolist()] + [(at, False) for at in sample.tolist()]
-    return [(int(rows[at]), mark and bool(np.isfinite(closeness[at]))) for at, mark in shown]
+    shown = np.concatenate([near, sample])[::-1]
+    return list(zip(rows[shown].tolist(), (distance[shown] <= borderline).tolist(), strict=True))
 
 
 def read_pictures(folder: Path, rows: Iterable[int]) -> dict[int, Pixels]:

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from pipeline.cleaning.measures import Measures
-from pipeline.cleaning.verdict import as_columns, damages, judge, severities
+from pipeline.cleaning.verdict import (
+    COPY_RULES,
+    DROP_RULES,
+    NEED_ALL,
+    REPAIR_RULES,
+    as_columns,
+    damages,
+    judge,
+    severities,
+    with_shape,
+)
 
 GOOD = Measures(
     width=96, height=96, contrast=200, white=255, information=5, edges=0.6, blur=0.3, sharpness=0.7, noise=1,
@@ -85,3 +95,18 @@ def test_unreadable_files_have_no_measures_and_no_verdict(params):
     nothing = Measures(*[np.nan] * len(Measures._fields))
     reasons, repairs = judge(as_columns(nothing), params.filter)
     assert (reasons[0], repairs[0]) == (None, None)
+
+
+def test_every_rule_compares_a_measure_with_a_setting(params):
+    measures = {*with_shape(as_columns(GOOD)), "difference"}
+    for rules in (DROP_RULES, REPAIR_RULES, COPY_RULES):
+        for rule in (rule for some in rules.values() for rule in some):
+            assert rule.measure in measures
+            assert isinstance(getattr(params.filter, rule.param), int | float)
+    assert {*DROP_RULES, *REPAIR_RULES} >= NEED_ALL
+
+
+@pytest.mark.parametrize(("width", "height"), [(30, 90), (90, 30)])
+def test_shape(width, height):
+    shape = with_shape(as_columns(GOOD._replace(width=width, height=height)))
+    assert (shape["side"][0], shape["aspect"][0]) == (30, 3)

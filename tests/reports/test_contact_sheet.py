@@ -11,17 +11,18 @@ from pipeline.reports.contact_sheet import choose, data_uri, read_pictures, shri
 
 
 @pytest.mark.parametrize(
-    ("closeness", "borderline", "others", "expected"),
+    ("distance", "nearest", "others", "expected"),
     [
-        pytest.param([3.0, 1.0, 2.0], 1, 5, [(11, True), (12, False), (10, False)], id="fewer than asked"),
-        pytest.param([1.0, 2, 3, 4, 5, 6, 7], 1, 2, [(10, True), (11, False), (16, False)], id="evenly from the rest"),
-        pytest.param([np.nan, 2.0], 2, 0, [(11, True), (10, False)], id="without closeness never borderline"),
+        pytest.param([3.0, 1.0, 2.0], 1, 5, [(10, False), (12, True), (11, True)], id="fewer than asked"),
+        pytest.param([1.0, 2, 3, 4, 5, 6, 7], 1, 2, [(16, False), (11, True), (10, True)], id="evenly from the rest"),
+        pytest.param([4.0, 3.0, 2.0], 2, 0, [(11, False), (12, True)], id="the nearest need not be borderline"),
+        pytest.param([np.nan, 2.0], 2, 0, [(10, False), (11, True)], id="without distance never borderline"),
         pytest.param([], 3, 3, [], id="none"),
     ],
 )
-def test_choose(closeness, borderline, others, expected):
-    rows = np.arange(10, 10 + len(closeness))
-    assert choose(rows, np.array(closeness), borderline, others) == expected
+def test_choose(distance, nearest, others, expected):
+    rows = np.arange(10, 10 + len(distance))
+    assert choose(rows, np.array(distance), nearest, others, borderline=2.0) == expected
 
 
 def test_read_pictures_finds_rows_across_groups_and_shards(tmp_path):

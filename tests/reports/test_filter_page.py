@@ -1,110 +1,176 @@
 from __future__ import annotations
 
 import re
+import time
+from collections import Counter
 from html.parser import HTMLParser
 
-import numpy as np
-import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from pipeline.cleaning.decide import VERDICT_SCHEMA
-from pipeline.codec import encode_png
-from pipeline.records import CLEAN_SCHEMA, RAW_SCHEMA, write_shard
-from pipeline.reports.filter_page import BORDERLINE, OTHERS, write_filter_page
-
-
-@pytest.fixture
-def heap(tmp_path):
-    """A raw and a clean folder, and the verdicts: 60 blurry, 2 near duplicates, 3 repaired, 1 unreadable, 4 kept."""
-    fates = ["blurry"] * 60 + ["near duplicate"] * 2 + ["dark"] * 3 + ["unreadable"] + [None] * 4
-    data = encode_png(np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8))
-    verdicts, raw, clean = [], [], []
-    for row, fate in enumerate(fates):
-        kept = fate in ("dark", None)
-        record = dict.fromkeys(VERDICT_SCHEMA.names) | {
-            "row": row,
-            "path": f"<{row}>.png",
-            "kept": kept,
-            "reason": None if kept else fate,
-            "repair": fate if fate == "dark" else None,
-            "duplicate_of": 66 if fate == "near duplicate" else None,
-            "difference": 0.1 if fate == "near duplicate" else None,
-            "severity": 1 + row / 100,
-            "blur": 0.5,
-            "sharpness": 0.3,
-            "gamma": 3.0,
-        }
-        verdicts.append(record)
-        image = {"bytes": None if fate == "unreadable" else data, "path": record["path"]}
-        raw.append(
-            {
-                "row": row,
-                "path": record["path"],
-                "image": image,
-                "error": "empty file" if fate == "unreadable" else None,
-            }
-        )
-        if kept:
-            clean.append({"row": row, "image": image})
-    write_shard(tmp_path / "raw" / "0.parquet", iter(raw), RAW_SCHEMA)
-    write_shard(tmp_path / "clean" / "0.parquet", iter(clean), CLEAN_SCHEMA)
-    return pa.Table.from_pylist(verdicts, schema=VERDICT_SCHEMA), tmp_path
+from pipeline.reports.filter_choice import DROPPED, KEPT, largest_groups, sections
+from pipeline.reports.filter_page import write_filter_page
 
 
 class Reader(HTMLParser):
-    """Collects the headings, the number of pictures below each, and every address."""
+    """Collects each heading with the number of pictures below it, the marks, the table, and every address."""
 
     def __init__(self):
         super().__init__()
-        self.sections, self.addresses, self.marked, self.heading = {}, [], 0, None
+        self.pictures, self.addresses, self.marks, self.cells, self.ids = {}, [], Counter(), [], []
+        self.heading, self.cell = None, False
 
     def handle_starttag(self, tag, attributes):
         named = dict(attributes)
         self.addresses += [named[key] for key in ("src", "href") if key in named]
-        self.marked += named.get("class") == "borderline"
-        self.heading = tag == "h2" or (self.heading if tag != "img" else None)
-        if tag == "img":
-            self.sections[list(self.sections)[-1]] += 1
+        self.ids += [named["id"]] if "id" in named else []
+        if tag in ("h2", "h3"):
+            self.heading = ""
+        elif tag == "img":
+            self.pictures[list(self.pictures)[-1]] += 1
+        elif tag == "figure" and named.get("class"):
+            self.marks[named["class"]] += 1
+        elif tag == "tr":
+            self.cells.append([])
+        self.cell = tag in ("th", "td", "a") and bool(self.cells)
+
+    def handle_endtag(self, tag):
+        if tag in ("h2", "h3"):
+            self.pictures[" ".join(self.heading.split())] = 0
+            self.heading = None
+        self.cell = self.cell and tag == "a"
 
     def handle_data(self, data):
-        if self.heading is True:
-            self.sections[data.strip()] = 0
-            self.heading = None
+        if self.heading is not None:
+            self.heading += data
+        elif self.cell and data.strip():
+            self.cells[-1].append(data.strip())
 
 
-def read(path):
+@pytest.fixture(scope="module")
+def page(heap, params, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write_filter_page(*heap, params.filter, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def text(page):
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def reader(text):
     reader = Reader()
-    reader.feed(path.read_text(encoding="utf-8"))
+    reader.feed(text)
     return reader
 
 
-def test_the_page_shows_every_reason_and_repair(heap):
-    verdicts, folder = heap
-    page = folder / "page.html"
-    write_filter_page(verdicts, folder / "raw", folder / "clean", page)
-    reader = read(page)
-    assert reader.sections == {
-        "blurry: 60": BORDERLINE + OTHERS,
-        "near duplicate: 2": 4,
-        "unreadable: 1": 0,
-        "dark: 3": 6,
-        "kept, the nearest to being dropped first: 7": 4,
-    }
-    text = page.read_text(encoding="utf-8")
-    assert "&lt;65&gt;.png: empty file" in text
-    assert "7 of 70 images kept" in text
-    assert "<65>" not in text, "a file's name is no markup"
+def test_every_reason_and_repair_has_its_pictures(reader):
+    drops, kept = ("aspect", "too small", "uniform"), DROPPED[0]
+    repairs = ("impulse noise", "gaussian noise", "faded", "bright", "dark", "jpeg blocks")
+    shown = reader.pictures
+    assert shown["blurry: 60 41.4%"] == sum(DROPPED)
+    assert shown["Kept, nearest to blurry"] == kept
+    for reason in drops:
+        assert shown[f"{reason}: 3 2.1%"] == 3
+        assert 3 <= shown[f"Kept, nearest to {reason}"] <= kept
+    for reason in ("exact duplicate", "near duplicate", "holdout twin"):
+        assert shown[f"{reason}: 3 2.1%"] == 2 * 3
+    for damage in repairs:
+        assert shown[f"{damage}: 3 2.1%"] == 2 * 3
+        assert shown[f"Left alone, nearest to {damage}"] >= 3
+    assert shown["Measured as gaussian noise, but the repair did not hold"] == 3
+    assert shown["groups of copies: 2"] == 1 + 6 + 1 + 3
+    assert shown["left alone: 46 31.7%"] == KEPT
 
 
-def test_the_page_needs_nothing_from_outside(heap):
-    verdicts, folder = heap
-    write_filter_page(verdicts, folder / "raw", folder / "clean", folder / "page.html")
-    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in read(folder / "page.html").addresses)
-    assert not re.search(r"https?://|@import|<script", (folder / "page.html").read_text(encoding="utf-8"))
+def test_counts_and_shares(reader, text):
+    lines = {tuple(cells) for cells in reader.cells}
+    assert {("blurry", "60", "41.4%"), ("unreadable", "3", "2.1%"), ("dark", "3", "2.1%")} <= lines
+    assert {("all", "81", "55.9%"), ("all", "18", "12.4%")} <= lines
+    assert "64 of 145 images kept" in text
 
 
-def test_the_same_verdicts_give_the_same_page(heap):
-    verdicts, folder = heap
-    for name in ("one.html", "two.html"):
-        write_filter_page(verdicts, folder / "raw", folder / "clean", folder / name)
-    assert (folder / "one.html").read_bytes() == (folder / "two.html").read_bytes()
+def test_links_lead_somewhere(reader):
+    assert {address[1:] for address in reader.addresses if address.startswith("#")} <= set(reader.ids)
+    assert len(set(reader.ids)) == len(reader.ids)
+
+
+def test_each_measure_is_drawn_with_its_thresholds(text, params):
+    drawn = re.findall(r'aria-label="(\w+) of (\d+) images', text)
+    assert len(drawn) == 13
+    assert {"blur": "142", "gamma": "142", "difference": "6"}.items() <= dict(drawn).items()
+    for name in ("max_blur 0.44 →", "← min_sharpness 0.45", "← min_gamma 0.37", "max_gamma 2.5 →", "← min_side 32"):
+        assert f">{name}</text>" in text
+
+
+def test_tiles_name_the_measures_of_their_reason(text):
+    def under(heading):
+        return set(re.findall(r"<span>(\w+)", text.split(heading)[1].split("<h")[0]))
+
+    assert under("Kept, nearest to aspect") == {"aspect"}
+    assert under("Kept, nearest to too small") == {"side"}
+    assert under("Kept, nearest to uniform") == {"contrast", "information", "edges"}
+    assert under("Kept, nearest to blurry") == {"blur", "sharpness"}
+    assert under("Left alone, nearest to dark") == {"gamma"}
+
+
+def test_the_survivor_of_a_group_is_marked(reader, text):
+    assert reader.marks["stays"] == 2
+    assert "<span>copy of &lt;good&gt;/0.png</span><span>difference 0.19</span>" in text
+
+
+def test_a_name_is_no_markup(text):
+    assert "&lt;blurry&gt;/" in text
+    assert "&lt;empty&gt; file" in text
+    assert not re.search(r"<(blurry|good|empty|dark)", text)
+
+
+def test_the_page_needs_nothing_from_outside(reader, text):
+    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in reader.addresses)
+    assert not re.search(r"https?://|@import|url\(|<script", text)
+
+
+def test_the_same_verdicts_give_the_same_page(heap, params, page, tmp_path):
+    write_filter_page(*heap, params.filter, tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fates", "headline"),
+    [
+        pytest.param(["good"] * 3, "3 of 3 images kept", id="nothing dropped, nothing repaired"),
+        pytest.param(["unreadable"] * 2, "0 of 2 images kept", id="nothing readable"),
+        pytest.param([], "0 of 0 images kept", id="nothing"),
+    ],
+)
+def test_a_page_about_little(fates, headline, verdicts_of, shards_of, params, tmp_path):
+    verdicts = verdicts_of(fates)
+    write_filter_page(verdicts, *shards_of(verdicts, tmp_path), params.filter, tmp_path / "page.html")
+    assert headline in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_long_or_commanding_name_is_shown_tamed(verdicts_of, shards_of, params, tmp_path):
+    verdicts = verdicts_of(["good", "unreadable"])
+    names = ["x" * 5000 + "/\u202egnp.png", "\x1b[2J" + "y" * 5000]
+    verdicts = verdicts.set_column(verdicts.schema.get_field_index("path"), "path", [names])
+    write_filter_page(verdicts, *shards_of(verdicts, tmp_path), params.filter, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "xxx/\\u202egnp.png" in text
+    assert "x" * 100 not in text
+    assert "y" * 100 not in text
+    assert "\x1b" not in text
+
+
+def test_100_000_images_of_noise_stay_below_10_mb(fates, verdicts_of, shards_of, params, tmp_path):
+    """Noise is what JPEG compresses worst, and every strip is full; only what is shown has to be in the shards."""
+    verdicts = verdicts_of(["good", "good", *(fate for fate in fates for _ in range(100_000 // len(fates)))])
+    rows = {row for section in sections(verdicts, params.filter) for strip in section.strips for row, _ in strip.rows}
+    rows |= {row for group in largest_groups(verdicts)[0] for row in (group.best, *group.copies)}
+    some = verdicts.filter(pc.is_in(verdicts["row"], pc.cast(list(rows), "int64")))
+    folders = shards_of(some, tmp_path)
+    started = time.monotonic()
+    write_filter_page(verdicts, *folders, params.filter, tmp_path / "page.html")
+    assert time.monotonic() - started < 20
+    assert 4e6 < (tmp_path / "page.html").stat().st_size < 10e6

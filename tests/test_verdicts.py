@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import StageError
+from pipeline.verdicts import read_verdicts, write_verdicts
+
+TABLE = pa.table({"row": [0, 1], "kept": [True, False]})
+
+
+def test_the_table_comes_back_with_the_params_that_made_it(tmp_path, params):
+    used = params.filter.model_copy(update={"max_blur": 0.123})
+    write_verdicts(TABLE, used, tmp_path / "verdicts.parquet")
+    table, known = read_verdicts(tmp_path / "verdicts.parquet")
+    assert table.to_pydict() == TABLE.to_pydict()
+    assert known == used
+
+
+def test_the_same_verdicts_give_the_same_bytes(tmp_path, params):
+    for name in ("one", "two"):
+        write_verdicts(TABLE, params.filter, tmp_path / f"{name}.parquet")
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param(None, id="none"),
+        pytest.param({b"filter_params": b"{}"}, id="keys missing"),
+        pytest.param({b"filter_params": b'{"enabled": '}, id="cut off"),
+    ],
+)
+def test_another_version_wrote_the_table(tmp_path, metadata):
+    pq.write_table(TABLE.replace_schema_metadata(metadata), tmp_path / "verdicts.parquet")
+    table, known = read_verdicts(tmp_path / "verdicts.parquet")
+    assert (len(table), known) == (2, None)
+
+
+def test_no_table(tmp_path):
+    with pytest.raises(StageError, match=r"verdicts\.parquet is missing; run 'dvc repro filter' first"):
+        read_verdicts(tmp_path / "verdicts.parquet")
