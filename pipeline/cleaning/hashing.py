@@ -48,7 +48,7 @@ def close_pairs(hashes: Hashes, radius: int) -> Pairs:
     Multi-index hashing (Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing",
     2014): of hashes that differ in radius = m·r + a bits, one of m chunks differs in at most r bits, and more: one of
     the first a + 1 chunks in at most r, or one of the others in at most r - 1. So the hashes are sorted by each chunk
-    in turn, and looked up with up to that many of its bits flipped. Exact; memory is 24 bytes a pair and 100 a hash.
+    in turn, and looked up with up to that many of its bits flipped. Exact; memory is 24 bytes a pair, 100 a hash.
     """
     chunks = 3 if len(hashes) >= _MANY else 4
     limits = [radius // chunks - (chunk > radius % chunks) for chunk in range(chunks)]
@@ -56,18 +56,17 @@ def close_pairs(hashes: Hashes, radius: int) -> Pairs:
     masks = [np.uint64((1 << end) - (1 << start)) for start, end in pairwise(bounds)]
     found = [np.empty(0, np.int64)]
     for chunk in range(chunks):
-        keys = ((hashes & masks[chunk]) >> np.uint64(bounds[chunk])).astype(np.int64)
-        order = np.argsort(keys, kind="stable")
+        keys = ((hashes & masks[chunk]) >> np.uint64(bounds[chunk])).astype(np.int32)
+        order = np.argsort(keys, kind="stable").astype(np.int32)
         keys, ordered = keys[order], hashes[order]
         for left, first, last in _meetings(keys, bounds[chunk + 1] - bounds[chunk], limits[chunk]):
-            for one, other in _near(ordered, left, first, last, radius):
-                apart = ordered[one] ^ ordered[other]
+            for one, other, apart in _near(ordered, left, first, last, radius):
                 # What an earlier chunk has found already is left out here, which is cheaper than np.unique at the end.
                 new = np.ones(len(apart), np.bool_)
                 for mask, limit in zip(masks[:chunk], limits, strict=False):
                     new &= np.bitwise_count(apart & mask).view(np.int8) > limit
                 one, other = order[one[new]], order[other[new]]
-                found.append(np.minimum(one, other) * len(hashes) + np.maximum(one, other))
+                found.append(np.minimum(one, other) * np.int64(len(hashes)) + np.maximum(one, other))
     codes = np.concatenate(found)
     del found
     codes.sort()
@@ -76,8 +75,8 @@ def close_pairs(hashes: Hashes, radius: int) -> Pairs:
     return pairs
 
 
-def _meetings(keys: NDArray[np.int64], bits: int, limit: int) -> Iterator[tuple[Places, Places, Places]]:
-    """Yield which sorted keys have others at most limit of their bits away: places, and where those start and end.
+def _meetings(keys: NDArray[np.int32], bits: int, limit: int) -> Iterator[tuple[Places, Places, Places]]:
+    """Yield which sorted keys have others at most limit of their bits away: places, and from where to where.
 
     No range is empty, and each two places meet once: a flip is looked up from the keys whose highest flipped bit is 0.
     """
@@ -93,9 +92,10 @@ def _meetings(keys: NDArray[np.int64], bits: int, limit: int) -> Iterator[tuple[
         clear = np.flatnonzero(keys >> top & 1 == 0)
         for start in range(0, len(clear), _ROWS):
             rows = clear[start : start + _ROWS]
+            below = keys[rows].astype(np.int64)
             step = max(1, _BLOCK // len(rows))
             for at in range(0, len(flips), step):
-                probes = (keys[rows] ^ flips[at : at + step, None]).reshape(-1)
+                probes = (below ^ flips[at : at + step, None]).reshape(-1)
                 hits = np.flatnonzero(occupied[probes])
                 probes = probes[hits]
                 yield rows[hits % len(rows)], starts[probes], starts[probes + 1]
@@ -110,13 +110,16 @@ def _flips(top: int, limit: int) -> list[int]:
     ]
 
 
-def _near(ordered: Hashes, left: Places, first: Places, last: Places, radius: int) -> Iterator[tuple[Places, Places]]:
-    """Yield those (left[i], k), with k from first[i] to last[i], whose hashes are close; some at a time.
+def _near(
+    ordered: Hashes, left: Places, first: Places, last: Places, radius: int
+) -> Iterator[tuple[Places, Places, Hashes]]:
+    """Yield those left[i] and k, k from first[i] to last[i], whose hashes are close, and the bits that differ.
 
     Most ranges hold one hash: all the first ones are compared at once, then what is left of the longer ranges.
     """
-    near = np.bitwise_count(ordered[left] ^ ordered[first]) <= radius
-    yield left[near], first[near]
+    apart = ordered[left] ^ ordered[first]
+    near = np.flatnonzero(np.bitwise_count(apart) <= radius)
+    yield left[near], first[near], apart[near]
     longer = np.flatnonzero(last > first + 1)
     left, first, counts = left[longer], first[longer] + 1, (last - first)[longer] - 1
     ends = np.cumsum(counts)
@@ -126,6 +129,7 @@ def _near(ordered: Hashes, left: Places, first: Places, last: Places, radius: in
         to = max(int(np.searchsorted(ends, done + _BLOCK, side="right")), at + 1)
         block, count, end = left[at:to], counts[at:to], ends[at:to] - done
         right = np.arange(end[-1]) + np.repeat(first[at:to] - (end - count), count)
-        near = np.flatnonzero(np.bitwise_count(np.repeat(ordered[block], count) ^ ordered[right]) <= radius)
-        yield block[np.searchsorted(end, near, side="right")], right[near]
+        apart = np.repeat(ordered[block], count) ^ ordered[right]
+        near = np.flatnonzero(np.bitwise_count(apart) <= radius)
+        yield block[np.searchsorted(end, near, side="right")], right[near], apart[near]
         at = to
