@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.cleaning.duplicates import Flags, Rows, groups
+from pipeline.cleaning.duplicates import Rows, groups
 from pipeline.cleaning.hashing import Pairs, close_pairs
 from pipeline.cleaning.inspect import sign_shard
 from pipeline.cleaning.likeness import LAYOUT, SIDE, Figures, Signatures, difference, layout_likeness
@@ -44,8 +44,12 @@ class Comparison:
         return worst, tint
 
 
-def find_copies(measured: pa.Table, folder: Path, params: FilterParams, workers: Workers) -> tuple[Pairs, Comparison]:
-    """Return pairs of images that show the same picture, int64 (P, 2), enough to connect all copies of one.
+def find_copies(
+    measured: pa.Table, folder: Path, params: FilterParams, workers: Workers
+) -> tuple[Pairs, Figures, Comparison]:
+    """Return pairs of images that show the same picture, int64 (P, 2), and their difference(), float32 (P,).
+
+    They are enough to connect all copies of one picture, and need not be all pairs of them.
 
     measured: readable images, MEASURED_SCHEMA, of the raw shards in folder. Only those with a close hash and the same
     layout are decoded again. The Comparison returned knows all that are in a pair.
@@ -62,30 +66,33 @@ def find_copies(measured: pa.Table, folder: Path, params: FilterParams, workers:
     signatures = _signatures(measured.take(candidates), folder, workers)
     compare = Comparison(candidates, signatures, params.max_difference, workers)
 
-    def same(some: Pairs) -> Flags:
+    def differences(some: Pairs) -> Figures:
         worst, tint = compare(some)
-        return (worst <= params.max_difference) & (tint <= params.max_tint)
+        return np.where((worst <= params.max_difference) & (tint <= params.max_tint), worst, np.inf)
 
-    return connecting(len(measured), pairs, same), compare
+    return *connecting(len(measured), pairs, differences), compare
 
 
-def connecting(count: int, pairs: Pairs, same: Callable[[Pairs], Flags]) -> Pairs:
-    """Return pairs that are the same and connect the same of count pictures as all such pairs would; few are tested.
+def connecting(count: int, pairs: Pairs, test: Callable[[Pairs], Figures]) -> tuple[Pairs, Figures]:
+    """Return copies, and what test says of them, that connect the same of count pictures as all would; few are tested.
 
-    pairs: int64 (P, 2), sorted. Those whose ends are connected already are left out: of k copies of one picture that
-    are all pairs, k - 1 are tested, not k²/2. In rounds, because tests come cheaper together: one pair a picture at
-    first, twice as many in each further round, so that many pairs that are not the same take few rounds.
+    pairs: int64 (P, 2), sorted; test: float32 (P,) for some of them, infinite for those that are no copies. Those
+    whose ends are connected already are left out: of k copies of one picture that are all pairs, k - 1 are tested, not
+    k²/2. In rounds, because tests come cheaper together: one pair a picture at first, twice as many in each further
+    round, so that many pairs that are no copies take few rounds.
     """
-    found = np.empty((0, 2), np.int64)
+    found, differences = np.empty((0, 2), np.int64), np.empty(0, np.float32)
     most = 1
     while len(pairs):
         now = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0]) < most
         tested, pairs = pairs[now], pairs[~now]
-        found = np.concatenate([found, tested[same(tested)]])
+        told = test(tested)
+        same = np.isfinite(told)
+        found, differences = np.concatenate([found, tested[same]]), np.concatenate([differences, told[same]])
         group = groups(count, found)
         pairs = pairs[group[pairs[:, 0]] != group[pairs[:, 1]]]
         most *= 2
-    return found
+    return found, differences
 
 
 def _compare(pairs: tuple[Signatures, Signatures], limit: float) -> Figures:
