@@ -56,6 +56,28 @@ def rejects(labels: list[Label], dropped: set[str]) -> tuple[Counter[str], Count
     return found, missed, wrong
 
 
+def reject_score(found: Counter[str], missed: Counter[str], wrong: Counter[str]) -> tuple[float, float, float]:
+    """Return precision, recall and F1 of what rejects() counted."""
+    true = found.total()
+    precision, recall = true / max(true + wrong.total(), 1), true / max(true + missed.total(), 1)
+    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-9)
+
+
+def read_labels(root: Path) -> list[Label]:
+    """Return the rows of labels.csv."""
+    with (root / "labels.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def labelled_set(path: Path, work: Path) -> Path:
+    """Return the folder of a labelled set, which may be a zip: it is unpacked in work."""
+    if path.suffix != ".zip":
+        return path
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(work / "set")
+    return work / "set"
+
+
 def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
     """Import, filter and compare; print the tables and return the headline figures."""
     params = load_params()
@@ -65,13 +87,11 @@ def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
         started = time.monotonic()
         verdicts = filter_shards(raw, clean, params.image_size, params.filter, workers).to_pylist()
         seconds = time.monotonic() - started
-    with (root / "labels.csv").open(encoding="utf-8") as file:
-        labels = list(csv.DictReader(file))
+    labels = read_labels(root)
     verdict = {row["path"].removeprefix("images/"): row for row in verdicts}
     dropped = {name for name, row in verdict.items() if not row["kept"]}
     found, missed, wrong = rejects(labels, dropped)
-    true, false = found.total(), wrong.total()
-    precision, recall = true / max(true + false, 1), true / max(true + missed.total(), 1)
+    precision, recall, f1 = reject_score(found, missed, wrong)
 
     gains: dict[str, list[float]] = defaultdict(list)
     kept_pixels = {
@@ -105,7 +125,7 @@ def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
         told = ", ".join(f"{reason} {n}" for reason, n in reasons[kind].most_common())
         print(f"{kind:20} {count:5} {recalled} {wrong[kind]:6} {touched[kind]:8} {gain}  {told}")
     return {
-        "f1": round(2 * precision * recall / max(precision + recall, 1e-9), 4),
+        "f1": round(f1, 4),
         "precision": round(precision, 4),
         "recall": round(recall, 4),
         "worst_kind_recall": round(min(found[k] / (found[k] + missed[k]) for k in {**found, **missed}), 3),
@@ -124,12 +144,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        root, work = arguments.path, Path(folder)
-        if root.suffix == ".zip":
-            with zipfile.ZipFile(root) as archive:
-                archive.extractall(work / "set")
-            root = work / "set"
-        print(json.dumps(score(root, work, arguments.workers)))
+        work = Path(folder)
+        print(json.dumps(score(labelled_set(arguments.path, work), work, arguments.workers)))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.cleaning.copies import find_copies
+from pipeline.cleaning.copies import Comparison, find_copies
 from pipeline.cleaning.duplicates import (
     Flags,
     Rows,
@@ -19,7 +20,6 @@ from pipeline.cleaning.duplicates import (
     one_per_id,
     same_id_pairs,
 )
-from pipeline.cleaning.hashing import Pairs
 from pipeline.cleaning.measures import Measures
 from pipeline.cleaning.verdict import Columns, Labels, damages, judge, present, severities
 from pipeline.params import FilterParams
@@ -61,9 +61,9 @@ def decide(measured: pa.Table, folder: Path, params: FilterParams, workers: Work
 
     members = np.nonzero(readable & (kept | holdout))[0]
     originals = one_per_id(ids, members)
-    pairs, differences = find_copies(measured.take(originals), folder, params, workers)
-    pairs = originals[pairs]
-    group = groups(len(measured), np.concatenate([pairs, same_id_pairs(ids, members)]))
+    pairs, differences, compare = find_copies(measured.take(originals), folder, params, workers)
+    group = groups(len(measured), np.concatenate([originals[pairs], same_id_pairs(ids, members)]))
+    known = {frozenset(pair): value for pair, value in zip(pairs.tolist(), differences.tolist(), strict=True)}
     area, size = columns["width"] * columns["height"], measured["bytes"].to_numpy()
     champion = champions(group, holdout, kept, best_first(repairs, area, size, columns["blur"]))
     copied = duplicate_reasons(champion, ids, holdout, kept, within_split=params.enabled and params.dedup)
@@ -76,7 +76,7 @@ def decide(measured: pa.Table, folder: Path, params: FilterParams, workers: Work
         "repair": pa.array(repairs, pa.string()),
         "duplicate_of": pa.array(measured["row"].to_numpy()[champion], mask=~lost),
         "severity": pa.array(_severity(columns, reasons, repairs, params), from_pandas=True),
-        "difference": _difference(champion, lost, ids, pairs, differences),
+        "difference": _difference(champion, lost, ids, originals, known, compare),
         "phash": pa.array([None if bits is None else f"{bits:016x}" for bits in measured["phash"].to_pylist()]),
     }
     return pa.table(
@@ -95,11 +95,24 @@ def _severity(columns: Columns, reasons: Labels, repairs: Labels, params: Filter
     return severity
 
 
-def _difference(champion: Rows, lost: Flags, ids: Labels, pairs: Pairs, differences: NDArray[np.float64]) -> pa.Array:
-    """Return each lost copy's difference to the copy that stays: 0 for the same bytes, null where not compared."""
-    known = {frozenset(pair): value for pair, value in zip(pairs.tolist(), differences.tolist(), strict=True)}
-    values = [
-        None if not gone else 0.0 if ids[at] == ids[best] else known.get(frozenset((at, best)))
-        for at, (best, gone) in enumerate(zip(champion.tolist(), lost.tolist(), strict=True))
-    ]
-    return pa.array(values, pa.float64())
+def _difference(
+    champion: Rows,
+    lost: Flags,
+    ids: Labels,
+    originals: Rows,
+    known: Mapping[frozenset[int], float],
+    compare: Comparison,
+) -> pa.Array:
+    """Return each lost copy's difference to the copy that stays, 0 for the same bytes; null for all others.
+
+    It may be over the limit where a third picture is a copy of both. known: that of pairs of places in originals; the
+    others are compared.
+    """
+    values = np.where(lost, 0.0, np.nan)
+    near = np.nonzero(lost & (ids != ids[champion]))[0]
+    place = {content: at for at, content in enumerate(ids[originals])}
+    pairs = np.array([(place[ids[at]], place[ids[champion[at]]]) for at in near], np.int64).reshape(-1, 2)
+    values[near] = [known.get(frozenset(pair), np.nan) for pair in pairs.tolist()]
+    unknown = np.isnan(values[near])
+    values[near[unknown]], _ = compare(pairs[unknown])
+    return pa.array(values, pa.float64(), from_pandas=True)
