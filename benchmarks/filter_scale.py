@@ -129,7 +129,7 @@ def filtered(raw: Path, clean: Path, processes: int) -> dict[str, Any]:
         list(workers.map(_loaded, [1.0] * processes, label="start", sizes=[0] * processes))
         timed = TimedWorkers(workers)
         started = time.monotonic()
-        verdicts: pa.Table = filter_shards(raw, clean, params.image_size, params.filter, timed)
+        verdicts: pa.Table = filter_shards(raw, clean, clean / "cache", params.image_size, params.filter, timed)
         total = time.monotonic() - started
     hashes = np.array([int(bits, 16) for bits in verdicts["phash"].to_pylist()], np.uint64)
     return {

@@ -98,7 +98,9 @@ def run_ours(root: Path, work: Path, processes: int) -> tuple[set[str], float, f
         started = time.monotonic()
         import_source(root / "images", params.crawl, work / "raw", workers)
         imported = time.monotonic()
-        verdicts = filter_shards(work / "raw", work / "clean", params.image_size, params.filter, workers).to_pylist()
+        verdicts = filter_shards(
+            work / "raw", work / "clean", work / "cache", params.image_size, params.filter, workers
+        ).to_pylist()
         ended = time.monotonic()
     dropped = {row["path"].removeprefix("images/") for row in verdicts if not row["kept"]}
     return dropped, imported - started, ended - imported

@@ -53,6 +53,7 @@ class FilterParams(Section):
     min_edges: Share
     max_blur: Annotated[float, Field(gt=0.0, le=1.0)]
     min_sharpness: Threshold
+    mirrored: bool
     hash_distance: Annotated[int, Field(ge=0, le=16)]
     min_layout: Annotated[float, Field(ge=-1.0, le=1.0)]
     max_difference: Threshold

@@ -28,7 +28,9 @@ def main() -> None:
     params = load_params()
     with stage_run(STAGE, params) as run, open_workers(params.workers, params.scheduler) as workers:
         started = time.monotonic()
-        verdicts = filter_shards(paths.RAW, paths.CLEAN, params.image_size, params.filter, workers)
+        verdicts = filter_shards(
+            paths.RAW, paths.CLEAN, paths.state_dir() / "filter", params.image_size, params.filter, workers
+        )
         seconds = time.monotonic() - started
         write_verdicts(verdicts, params.filter, paths.VERDICTS)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.cleaning.duplicates import Rows, groups
 from pipeline.cleaning.hashing import Pairs, close_pairs
-from pipeline.cleaning.inspect import sign_shard
+from pipeline.cleaning.inspect import read_signatures
 from pipeline.cleaning.likeness import LAYOUT, SIDE, Figures, Signatures, difference, layout_likeness
 from pipeline.params import FilterParams
 from pipeline.workers import Workers
@@ -28,68 +28,91 @@ class Comparison:
 
     positions: Rows
     signatures: Signatures
+    mirrored: bool
     limit: float
     workers: Workers
 
-    def __call__(self, pairs: Pairs) -> tuple[Figures, Figures]:
-        """Return difference() and tint, float32 (P,) each, of pairs of those positions, int64 (P, 2)."""
-        places = np.searchsorted(self.positions, np.sort(pairs, axis=1))
+    def smallest(self, pairs: Pairs) -> Figures:
+        """Return the difference() of pairs of those positions, int64 (P, 2), mirrored if that is less: float32 (P,)."""
+        ways = (0, 1) if self.mirrored else (0,)
+        upright = np.sort(pairs, axis=1)
+        return np.asarray(np.minimum.reduce([self(np.insert(upright, 2, way, axis=1))[0] for way in ways]), np.float32)
+
+    def __call__(self, links: Pairs) -> tuple[Figures, Figures]:
+        """Return difference() and tint, float32 (P,) each, of close_links() between those positions, int64 (P, 3)."""
+        places = np.column_stack([np.searchsorted(self.positions, links[:, :2]), links[:, 2]])
         compare = partial(_compare, limit=self.limit)
         figures = [np.empty((2, 0), np.float32)]
         for handed in _parts(places, _HANDED):
-            parts = [(self.signatures[part[:, 0]], self.signatures[part[:, 1]]) for part in _parts(handed, _SIGNATURES)]
+            parts = [_both(self.signatures, part) for part in _parts(handed, _SIGNATURES)]
             sizes = [len(first) for first, _ in parts]
             figures += self.workers.map(compare, parts, label="filter: compare pairs", sizes=sizes)
         worst, tint = np.concatenate(figures, axis=1)
         return worst, tint
 
 
+def close_links(measured: pa.Table, radius: int, mirrored: bool) -> Pairs:
+    """Return the pairs of positions with close hashes, int64 (P, 3), sorted: i < j, and 1 if j has to be mirrored.
+
+    measured: MEASURED_SCHEMA. Mirrored pictures are looked for where mirrored is on.
+    """
+    hashes, count = measured["phash"].to_numpy(), len(measured)
+    found = np.insert(close_pairs(hashes, radius), 2, 0, axis=1)
+    if not mirrored:
+        return found
+    pairs = close_pairs(np.concatenate([hashes, measured["phash_mirrored"].to_numpy()]), radius)
+    across = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)] % count
+    across = np.sort(across[across[:, 0] != across[:, 1]], axis=1)
+    return np.unique(np.concatenate([found, np.insert(across, 2, 1, axis=1)]), axis=0)
+
+
 def find_copies(
-    measured: pa.Table, folder: Path, params: FilterParams, workers: Workers
+    measured: pa.Table, cached: Mapping[str, Path], params: FilterParams, workers: Workers
 ) -> tuple[Pairs, Figures, Comparison]:
     """Return pairs of images that show the same picture, int64 (P, 2), and their difference(), float32 (P,).
 
     They are enough to connect all copies of one picture, and need not be all pairs of them.
 
-    measured: readable images, MEASURED_SCHEMA, of the raw shards in folder. Only those with a close hash and the same
-    layout are decoded again. The Comparison returned knows all that are in a pair.
+    measured: readable images, MEASURED_SCHEMA; cached: their shards' files of measures, by the shards' names. The
+    Comparison returned knows all images with a close hash and the same layout as another.
     """
-    pairs = close_pairs(measured["phash"].to_numpy(), params.hash_distance)
+    pairs = close_links(measured, params.hash_distance, params.mirrored)
     layouts = np.frombuffer(b"".join(measured["layout"].to_pylist()), np.uint8).reshape(-1, LAYOUT, LAYOUT, 3)
     alike = [np.zeros(0, np.bool_)]
     for part in _parts(pairs, _LAYOUTS):
-        correlation, tint = layout_likeness(layouts[part[:, 0]], layouts[part[:, 1]])
+        correlation, tint = layout_likeness(*_both(layouts, part))
         alike.append((correlation >= params.min_layout) & (tint <= params.max_tint))
     pairs = pairs[np.concatenate(alike)]
 
-    candidates = np.unique(pairs)
-    signatures = _signatures(measured.take(candidates), folder, workers)
-    compare = Comparison(candidates, signatures, params.max_difference, workers)
+    candidates = np.unique(pairs[:, :2])
+    signatures = _signatures(measured.take(candidates), cached, workers)
+    compare = Comparison(candidates, signatures, params.mirrored, params.max_difference, workers)
 
-    def differences(some: Pairs) -> Figures:
+    def tested(some: Pairs) -> Figures:
         worst, tint = compare(some)
         return np.where((worst <= params.max_difference) & (tint <= params.max_tint), worst, np.inf)
 
-    return *connecting(len(measured), pairs, differences), compare
+    found, differences = connecting(len(measured), pairs, tested)
+    return found[:, :2], differences, compare
 
 
 def connecting(count: int, pairs: Pairs, test: Callable[[Pairs], Figures]) -> tuple[Pairs, Figures]:
     """Return copies, and what test says of them, that connect the same of count pictures as all would; few are tested.
 
-    pairs: int64 (P, 2), sorted; test: float32 (P,) for some of them, infinite for those that are no copies. Those
-    whose ends are connected already are left out: of k copies of one picture that are all pairs, k - 1 are tested, not
-    k²/2. In rounds, because tests come cheaper together: one pair a picture at first, twice as many in each further
+    pairs: int64 (P, 2) or close_links(), sorted; test: float32 (P,) for some of them, infinite for those that are no
+    copies. Those whose ends are connected already are left out: of k copies of one picture that are all pairs, k - 1
+    are tested, not k²/2. In rounds, because tests come cheaper together: one pair a picture at first, twice as many in each further
     round, so that many pairs that are no copies take few rounds.
     """
-    found, differences = np.empty((0, 2), np.int64), np.empty(0, np.float32)
+    found, differences = pairs[:0], np.empty(0, np.float32)
     most = 1
     while len(pairs):
         now = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0]) < most
-        tested, pairs = pairs[now], pairs[~now]
-        told = test(tested)
+        some, pairs = pairs[now], pairs[~now]
+        told = test(some)
         same = np.isfinite(told)
-        found, differences = np.concatenate([found, tested[same]]), np.concatenate([differences, told[same]])
-        group = groups(count, found)
+        found, differences = np.concatenate([found, some[same]]), np.concatenate([differences, told[same]])
+        group = groups(count, found[:, :2])
         pairs = pairs[group[pairs[:, 0]] != group[pairs[:, 1]]]
         most *= 2
     return found, differences
@@ -104,15 +127,21 @@ def _parts(pairs: Pairs, size: int) -> Iterator[Pairs]:
         yield pairs[start : start + size]
 
 
-def _signatures(images: pa.Table, folder: Path, workers: Workers) -> Signatures:
+def _both(pictures: Signatures, some: Pairs) -> tuple[Signatures, Signatures]:
+    """Return the pictures (N, H, W, 3) at both ends of close_links(), the second mirrored where the link says so."""
+    first, second, mirrored = pictures[some[:, 0]], pictures[some[:, 1]], some[:, 2] == 1
+    second[mirrored] = second[mirrored][:, :, ::-1]
+    return first, second
+
+
+def _signatures(images: pa.Table, cached: Mapping[str, Path], workers: Workers) -> Signatures:
     """Return the signature of each of the images: uint8 (N, 32, 32, 3)."""
     rows: Rows = images["row"].to_numpy()
     shards = images["shard"].to_numpy()
-    wanted = [(folder / name, frozenset(rows[shards == name].tolist())) for name in sorted(set(shards))]
+    places = [np.nonzero(shards == name)[0] for name in sorted(set(shards))]
+    wanted = [(cached[shards[mine[0]]], rows[mine]) for mine in places]
     signatures = np.zeros((len(rows), SIDE, SIDE, 3), np.uint8)
-    order = np.argsort(rows)
-    for found, part in workers.map(
-        sign_shard, wanted, label="filter: compare", sizes=[len(mine) for _, mine in wanted]
-    ):
-        signatures[order[np.searchsorted(rows, found, sorter=order)]] = part
+    read = workers.map(read_signatures, wanted, label="filter: compare", sizes=[len(mine) for mine in places])
+    for mine, part in zip(places, read, strict=True):
+        signatures[mine] = part
     return signatures

@@ -44,11 +44,12 @@ VERDICT_SCHEMA = pa.schema(
 )
 
 
-def decide(measured: pa.Table, folder: Path, params: FilterParams, workers: Workers) -> pa.Table:
+def decide(measured: pa.Table, cached: Mapping[str, Path], params: FilterParams, workers: Workers) -> pa.Table:
     """Return a verdict for each image, VERDICT_SCHEMA in row order; repair is what is called for, not yet made.
 
-    measured: MEASURED_SCHEMA of all raw shards in folder. Copies are sought among the images that are otherwise kept
-    and, for the leak guard, all readable ones of the holdout: the raw holdout is a ruler too.
+    measured: MEASURED_SCHEMA of all raw shards; cached: the file of measures of each by its name. Copies are sought
+    among the images that are otherwise kept and, for the leak guard, all readable ones of the holdout: the raw holdout
+    is a ruler too.
     """
     measured = measured.sort_by("row")
     columns: Columns = {name: measured[name].to_numpy() for name in Measures._fields}
@@ -61,7 +62,7 @@ def decide(measured: pa.Table, folder: Path, params: FilterParams, workers: Work
 
     members = np.nonzero(readable & (kept | holdout))[0]
     originals = one_per_id(ids, members)
-    pairs, differences, compare = find_copies(measured.take(originals), folder, params, workers)
+    pairs, differences, compare = find_copies(measured.take(originals), cached, params, workers)
     group = groups(len(measured), np.concatenate([originals[pairs], same_id_pairs(ids, members)]))
     known = {frozenset(pair): value for pair, value in zip(pairs.tolist(), differences.tolist(), strict=True)}
     area, size = columns["width"] * columns["height"], measured["bytes"].to_numpy()
@@ -114,5 +115,5 @@ def _difference(
     pairs = np.array([(place[ids[at]], place[ids[champion[at]]]) for at in near], np.int64).reshape(-1, 2)
     values[near] = [known.get(frozenset(pair), np.nan) for pair in pairs.tolist()]
     unknown = np.isnan(values[near])
-    values[near[unknown]], _ = compare(pairs[unknown])
+    values[near[unknown]] = compare.smallest(pairs[unknown])
     return pa.array(values, pa.float64(), from_pandas=True)

@@ -17,7 +17,7 @@ from pipeline.codec import Pixels
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
 
 _SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-_BANDS = (0, 50, 128, 200, 256)
+_BAND_OF_LEVEL = np.searchsorted((50, 128, 200), np.arange(256), side="right")
 
 
 def tone_profile(pixels: Pixels) -> NDArray[np.float32]:
@@ -38,7 +38,7 @@ def tone_profile(pixels: Pixels) -> NDArray[np.float32]:
     saturations = np.array([quantiles(saturation[part], _SHARES) for part in (..., middle)])
     fine = np.abs(cv2.Laplacian(gray, cv2.CV_32F))
     colour = (brightest - darkest).astype(np.float32)
-    band = np.searchsorted(_BANDS, gray.ravel(), side="right") - 1
+    band = _BAND_OF_LEVEL[gray.ravel()]
     sizes = np.maximum(np.bincount(band, minlength=4), 1)
     bands = [np.bincount(band, values.ravel(), 4) / sizes for values in (fine, colour)]
     return np.concatenate(

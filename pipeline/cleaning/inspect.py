@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.cleaning.cache import read_cached, write_cached
 from pipeline.cleaning.hashing import phash, thumbnail
-from pipeline.cleaning.likeness import Signatures, layout, signature
+from pipeline.cleaning.likeness import SIDE, Signatures, layout, signature
 from pipeline.cleaning.measures import Measures, measure
-from pipeline.cleaning.repair import repair
+from pipeline.cleaning.repair import holds, repair
 from pipeline.codec import decode_trusted, encode_png
 from pipeline.params import FilterParams
 from pipeline.records import CLEAN_SCHEMA, read_rows, write_shard
@@ -29,48 +31,87 @@ MEASURED_SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         *((name, pa.float64()) for name in Measures._fields),
         ("phash", pa.uint64()),
+        ("phash_mirrored", pa.uint64()),
         ("layout", pa.binary()),
     ]
 )
 
+# What is cached of a shard: not its name, which may change while its bytes don't, and the signatures, which are too
+# large to be held for all images.
+_CACHED_SCHEMA = pa.schema([*list(MEASURED_SCHEMA)[1:], ("signature", pa.binary())])
+_MENDED_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("damage", pa.string()),
+        ("image", pa.binary()),
+        ("was", pa.list_(pa.float64())),
+        ("remains", pa.list_(pa.float64())),
+    ]
+)
 
-def measure_shard(shard: Path, image_size: int, work_side: int) -> pa.Table:
-    """Return the measures, hash and layout of each image of a raw shard, MEASURED_SCHEMA; null if unreadable."""
+
+class MeasureJob(NamedTuple):
+    """A raw shard and the file that its measures are cached in."""
+
+    shard: Path
+    cached: Path
+
+
+def measure_shard(job: MeasureJob, image_size: int, work_side: int) -> pa.Table:
+    """Return the measures, hashes and layout of each image of a raw shard, MEASURED_SCHEMA; null if unreadable.
+
+    They are read from job.cached, or written there, with the images' signatures.
+    """
+    names = MEASURED_SCHEMA.names[1:]
+    measured = read_cached(job.cached, names)
+    if measured is None:
+        taken = _measure(job.shard, image_size, work_side)
+        write_cached(taken, job.cached)
+        measured = taken.select(names)
+    return measured.add_column(0, "shard", pa.array([job.shard.name] * len(measured), pa.string()))
+
+
+def _measure(shard: Path, image_size: int, work_side: int) -> pa.Table:
     records, thumbnails = [], []
     for row in read_rows(shard, ["row", "id", "path", "image", "split", "error"]):
         record: dict[str, Any] = {name: row[name] for name in ("row", "id", "path", "split")}
-        record |= {"shard": shard.name, "readable": row["error"] is None}
+        record["readable"] = row["error"] is None
         if record["readable"]:
             data = row["image"]["bytes"]
             pixels = decode_trusted(data)
             record["bytes"] = len(data)
             record |= measure(pixels, image_size, work_side)._asdict()
-            record["layout"] = layout(pixels).tobytes()
+            record |= {"layout": layout(pixels).tobytes(), "signature": signature(pixels).tobytes()}
             thumbnails.append(thumbnail(pixels))
         records.append(record)
     readable = [record for record in records if record["readable"]]
     if readable:
-        for record, bits in zip(readable, phash(np.stack(thumbnails)).tolist(), strict=True):
-            record["phash"] = bits
-    return pa.Table.from_pylist(records, schema=MEASURED_SCHEMA)
+        upright = np.stack(thumbnails)
+        hashes = phash(upright).tolist(), phash(upright[:, :, ::-1]).tolist()
+        for record, bits, mirrored in zip(readable, *hashes, strict=True):
+            record |= {"phash": bits, "phash_mirrored": mirrored}
+    return pa.Table.from_pylist(records, schema=_CACHED_SCHEMA)
 
 
-def sign_shard(wanted: tuple[Path, frozenset[int]]) -> tuple[NDArray[np.int64], Signatures]:
-    """Return the wanted rows of a raw shard and their signatures: int64 (N,), uint8 (N, 32, 32, 3), in file order."""
-    shard, rows = wanted
-    found, signatures = [], []
-    for row in read_rows(shard, ["row", "image"]):
-        if row["row"] in rows:
-            found.append(row["row"])
-            signatures.append(signature(decode_trusted(row["image"]["bytes"])))
-    return np.array(found, np.int64), np.stack(signatures)
+def read_signatures(wanted: tuple[Path, NDArray[np.int64]]) -> Signatures:
+    """Return the signatures of those rows, int64 (N,), of a shard by its file of measures: uint8 (N, 32, 32, 3)."""
+    cached, rows = wanted
+    table = pq.read_table(cached, columns=["row", "signature"], partitioning=None)
+    order = np.argsort(table["row"].to_numpy())
+    places = order[np.searchsorted(table["row"].to_numpy(), rows, sorter=order)]
+    data = b"".join(table["signature"].take(places).to_pylist())
+    return np.frombuffer(data, np.uint8).reshape(-1, SIDE, SIDE, 3)
 
 
 class CleanJob(NamedTuple):
-    """What is to be written of a raw shard: the kept rows, each with the damage to repair or None, and its gamma."""
+    """What is to be written of a raw shard: the kept rows, each with the damage to repair or None, and its gamma.
+
+    cached: the file of pictures that were mended before.
+    """
 
     shard: Path
     target: Path
+    cached: Path
     kept: Mapping[int, tuple[str | None, float]]
 
 
@@ -79,6 +120,9 @@ def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[in
 
     The bytes stay as they are, except where a repair held; then they are a PNG. Returns row → damage repaired.
     """
+    known = read_cached(job.cached, _MENDED_SCHEMA.names)
+    mended = {(done["row"], done["damage"]): done for done in (known.to_pylist() if known is not None else [])}
+    before = len(mended)
     repaired: dict[int, str] = {}
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -88,11 +132,20 @@ def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[in
             damage, gamma = job.kept[row["row"]]
             row["repair"] = None
             if damage is not None:
-                mended = repair(decode_trusted(row["image"]["bytes"]), damage, gamma, image_size, params)
-                if mended is not None:
-                    row["image"] = {"bytes": encode_png(mended), "path": row["image"]["path"]}
+                key = row["row"], damage
+                if key not in mended:
+                    pixels, was, remains = repair(
+                        decode_trusted(row["image"]["bytes"]), damage, gamma, image_size, params
+                    )
+                    made = (*key, encode_png(pixels), list(was), list(remains))
+                    mended[key] = dict(zip(_MENDED_SCHEMA.names, made, strict=True))
+                done = mended[key]
+                if holds(damage, Measures(*done["was"]), Measures(*done["remains"]), params):
+                    row["image"] = {"bytes": done["image"], "path": row["image"]["path"]}
                     row["repair"] = repaired[row["row"]] = damage
             yield row
 
     write_shard(job.target / job.shard.name, rows(), CLEAN_SCHEMA)
+    if len(mended) > before:
+        write_cached(pa.Table.from_pylist(list(mended.values()), schema=_MENDED_SCHEMA), job.cached)
     return repaired

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pipeline.cleaning.denoise import noise_sigmas, replace_impulses, shrink_noise
-from pipeline.cleaning.measures import measure
+from pipeline.cleaning.measures import Measures, measure
 from pipeline.cleaning.tone import stretch, undo_gamma
 from pipeline.cleaning.verdict import as_columns, damages, judge
 from pipeline.cleaning.views import work_view
@@ -28,17 +30,30 @@ def mend(pixels: Pixels, damage: str, gamma: float, params: FilterParams) -> Pix
     raise ValueError(f"no repair is known for {damage!r}")
 
 
-def repair(pixels: Pixels, damage: str, gamma: float, image_size: int, params: FilterParams) -> Pixels | None:
-    """Return the repaired picture at the work size, or None where the repair does not hold.
+class Repair(NamedTuple):
+    """A repaired picture, RGB uint8 at the work size, and what it measured before and after."""
 
-    It holds where the damage measures less than before and nothing speaks for dropping the result: a smoothing that
-    took the edges with the noise would be blurry now.
-    """
+    pixels: Pixels
+    was: Measures
+    remains: Measures
+
+
+def repair(pixels: Pixels, damage: str, gamma: float, image_size: int, params: FilterParams) -> Repair:
+    """Return a picture repaired at the work size, with its measures; holds() tells whether to take it."""
     before = work_view(pixels, params.work_side)
     after = mend(before, damage, gamma, params)
-    was, remains = (as_columns(measure(view, image_size, params.work_side)) for view in (before, after))
-    cured = damages(remains, params)[damage] < damages(was, params)[damage]
+    was, remains = (measure(view, image_size, params.work_side) for view in (before, after))
     # The work size is no reason to drop a picture; its own was none.
     height, width = pixels.shape[:2]
-    reasons, _ = judge({**remains, "width": np.array([float(width)]), "height": np.array([float(height)])}, params)
-    return after if cured[0] and reasons[0] is None else None
+    return Repair(after, was, remains._replace(width=width, height=height))
+
+
+def holds(damage: str, was: Measures, remains: Measures, params: FilterParams) -> bool:
+    """Return whether a repair did good, as far as that can be told without the undamaged picture.
+
+    It did where the damage measures less than before and nothing speaks for dropping the result: a smoothing that took
+    the edges with the noise would be blurry now.
+    """
+    before, after = (damages(as_columns(measures), params)[damage][0] for measures in (was, remains))
+    reasons, _ = judge(as_columns(remains), params)
+    return bool(after < before) and reasons[0] is None

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.atomic import remove_unfinished
+from pipeline.cleaning.cache import file_digest, forget_unused, measures_file, mended_file
 from pipeline.cleaning.decide import decide
-from pipeline.cleaning.inspect import CleanJob, clean_shard, measure_shard
+from pipeline.cleaning.inspect import CleanJob, MeasureJob, clean_shard, measure_shard
 from pipeline.params import FilterParams
 from pipeline.records import require_shards, shard_sizes
 from pipeline.workers import Workers
 
 
-def filter_shards(raw: Path, clean: Path, image_size: int, params: FilterParams, workers: Workers) -> pa.Table:
+def filter_shards(
+    raw: Path, clean: Path, cache: Path, image_size: int, params: FilterParams, workers: Workers
+) -> pa.Table:
     """Filter the raw shards of one folder into shards of the same names in another, and return the verdicts.
 
-    The table is VERDICT_SCHEMA in row order, `repair` being what was done. The folder clean is emptied first.
-    StageError where there are no raw shards.
+    The table is VERDICT_SCHEMA in row order, `repair` being what was done. The folder clean is emptied first; the
+    folder cache keeps what was measured and mended for the next time. StageError where there are no raw shards.
     """
     shards = require_shards(raw, "crawl-import")
     sizes = shard_sizes(shards)
+    digests = dict(zip(shards, workers.map(file_digest, shards, label="filter: look up", sizes=sizes), strict=True))
+    cache = cache.absolute()
+    measures = {shard: measures_file(cache, digests[shard], image_size, params.work_side) for shard in shards}
     measuring = partial(measure_shard, image_size=image_size, work_side=params.work_side)
-    measured = pa.concat_tables(workers.map(measuring, shards, label="filter: measure", sizes=sizes))
-    verdicts = decide(measured, raw.absolute(), params, workers)
+    jobs = [MeasureJob(shard, measures[shard]) for shard in shards]
+    measured = pa.concat_tables(workers.map(measuring, jobs, label="filter: measure", sizes=sizes))
+    verdicts = decide(measured, {shard.name: path for shard, path in measures.items()}, params, workers)
 
     shutil.rmtree(clean, ignore_errors=True)
     clean.mkdir(parents=True)
-    jobs = _clean_jobs(measured, verdicts, shards, clean.absolute())
+    mended = {shard: mended_file(cache, digests[shard], image_size, params) for shard in shards}
+    writing = _clean_jobs(measured, verdicts, mended, clean.absolute())
     cleaning = partial(clean_shard, image_size=image_size, params=params)
     repaired: dict[int, str] = {}
-    for done in workers.map(cleaning, jobs, label="filter: clean", sizes=[len(job.kept) for job in jobs]):
+    for done in workers.map(cleaning, writing, label="filter: clean", sizes=[len(job.kept) for job in writing]):
         repaired |= done
-    remove_unfinished(clean)
+    for folder in (clean, cache):
+        remove_unfinished(folder)
+    forget_unused(cache)
     repairs = pa.array([repaired.get(row) for row in verdicts["row"].to_pylist()], pa.string())
     return verdicts.set_column(verdicts.schema.get_field_index("repair"), verdicts.schema.field("repair"), repairs)
 
 
-def _clean_jobs(measured: pa.Table, verdicts: pa.Table, shards: list[Path], clean: Path) -> list[CleanJob]:
+def _clean_jobs(measured: pa.Table, verdicts: pa.Table, mended: Mapping[Path, Path], clean: Path) -> list[CleanJob]:
     kept = verdicts.filter(verdicts["kept"])
     wanted = dict(
         zip(
@@ -51,6 +62,8 @@ def _clean_jobs(measured: pa.Table, verdicts: pa.Table, shards: list[Path], clea
     )
     rows, names = measured["row"].to_numpy(), measured["shard"].to_numpy()
     return [
-        CleanJob(shard, clean, {row: wanted[row] for row in rows[names == shard.name].tolist() if row in wanted})
-        for shard in shards
+        CleanJob(
+            shard, clean, cached, {row: wanted[row] for row in rows[names == shard.name].tolist() if row in wanted}
+        )
+        for shard, cached in mended.items()
     ]

@@ -50,7 +50,7 @@ def extremes(pixels: Pixels) -> tuple[Gray, Gray]:
 
 def quantiles(levels: Gray, shares: tuple[float, ...]) -> list[float]:
     """Return the levels below which those shares of the pixels lie (nearest rank); counting beats sorting."""
-    counts = np.bincount(levels.ravel(), minlength=256).cumsum()
+    counts = cv2.calcHist([levels], [0], None, [256], [0, 256]).ravel().cumsum(dtype=np.float64)
     ranks = [round(share * (levels.size - 1)) + 1 for share in shares]
     return [float(level) for level in np.searchsorted(counts, ranks)]
 

@@ -8,7 +8,7 @@ from pipeline.cleaning.copies import connecting, find_copies
 from pipeline.cleaning.decide import decide
 from pipeline.cleaning.duplicates import groups
 from pipeline.cleaning.hashing import close_pairs
-from pipeline.cleaning.inspect import measure_shard
+from pipeline.cleaning.inspect import MeasureJob, measure_shard
 from pipeline.cleaning.likeness import difference, layout, layout_likeness, signature
 from pipeline.codec import decode
 from pipeline.workers import Workers, open_workers
@@ -90,10 +90,10 @@ def twins(face, save):
 def test_found_copies_are_those_of_comparing_every_pair(params, face, save, shard, monkeypatch):
     images = twins(face, save)
     raw = shard(images)
-    measured = measure_shard(raw / "0.parquet", 64, params.filter.work_side)
+    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached"), 64, params.filter.work_side)
     calls = []
     monkeypatch.setattr(copies, "difference", lambda *a: calls.append(len(a[0])) or difference(*a))
-    found, _, _ = find_copies(measured, raw, params.filter, HERE)
+    found, _, _ = find_copies(measured, {"0.parquet": raw / "cached"}, params.filter, HERE)
 
     limits = params.filter
     pixels = [decode(image, 10**6) for image in images]
@@ -109,10 +109,10 @@ def test_found_copies_are_those_of_comparing_every_pair(params, face, save, shar
 
 def test_every_lost_copy_has_its_difference(params, face, save, shard):
     raw = shard([*twins(face, save), save(face(1), "JPEG", quality=50)])
-    measured = measure_shard(raw / "0.parquet", 64, params.filter.work_side)
+    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached"), 64, params.filter.work_side)
     with open_workers(2) as workers:
-        verdicts = decide(measured, raw, params.filter, workers).to_pylist()
-    assert decide(measured, raw, params.filter, HERE).to_pylist() == verdicts
+        verdicts = decide(measured, {"0.parquet": raw / "cached"}, params.filter, workers).to_pylist()
+    assert decide(measured, {"0.parquet": raw / "cached"}, params.filter, HERE).to_pylist() == verdicts
     lost = [row for row in verdicts if row["duplicate_of"] is not None]
     assert len(lost) > 24
     assert all((row["difference"] is not None) == (row in lost) for row in verdicts)

@@ -45,8 +45,8 @@ def test_each_damage_is_recognised_and_repaired(params, face, damage):
     damaged = DAMAGES[damage](pristine)
     measures = measure(damaged, 64, params.filter.work_side)
     assert judge(as_columns(measures), params.filter)[1][0] == damage
-    mended = repairs.repair(damaged, damage, measures.gamma, 64, params.filter)
-    assert mended is not None
+    mended, was, remains = repairs.repair(damaged, damage, measures.gamma, 64, params.filter)
+    assert repairs.holds(damage, was, remains, params.filter)
     error, error_before = (np.mean((p.astype(float) - pristine) ** 2) for p in (mended, damaged))
     assert error < error_before
 
@@ -65,14 +65,15 @@ def test_an_undamaged_picture_is_left_alone(params, face):
 )
 def test_a_repair_that_does_not_hold_is_taken_back(params, face, monkeypatch, harm):
     monkeypatch.setattr(repairs, "mend", lambda pixels, *_: harm(pixels))
-    assert repairs.repair(noisy(face(1)), "gaussian noise", 1.0, 64, params.filter) is None
+    _, was, remains = repairs.repair(noisy(face(1)), "gaussian noise", 1.0, 64, params.filter)
+    assert not repairs.holds("gaussian noise", was, remains, params.filter)
 
 
 def test_a_large_picture_is_repaired_at_the_work_size(params, face):
     large = cv2.resize(face(1), (600, 600), interpolation=cv2.INTER_CUBIC)
     faded = (large * 0.25 + 90).astype(np.uint8)
-    mended = repairs.repair(faded, "faded", 1.0, 64, params.filter)
-    assert mended is not None
+    mended, was, remains = repairs.repair(faded, "faded", 1.0, 64, params.filter)
+    assert repairs.holds("faded", was, remains, params.filter)
     assert mended.shape == (256, 256, 3)
 
 
@@ -84,6 +85,6 @@ def test_an_unknown_damage_is_an_error(params, face):
 def test_a_large_picture_is_not_too_small_once_it_is_repaired_at_the_work_size(params, face):
     strict = params.filter.model_copy(update={"min_side": 300, "work_side": 256})
     faded = DAMAGES["faded"](face(2, side=384))
-    mended = repairs.repair(faded, "faded", 1.0, 64, strict)
-    assert mended is not None
+    mended, was, remains = repairs.repair(faded, "faded", 1.0, 64, strict)
+    assert repairs.holds("faded", was, remains, strict)
     assert mended.shape == (256, 256, 3)

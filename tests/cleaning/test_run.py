@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
+from pipeline.cleaning import inspect
 from pipeline.cleaning.decide import VERDICT_SCHEMA
 from pipeline.cleaning.run import filter_shards
 from pipeline.codec import decode, encode_png
@@ -18,7 +21,7 @@ HERE = Workers()
 
 def run(raw, params, workers=HERE, **changes):
     clean = raw.parent / "clean"
-    table = filter_shards(raw, clean, 64, params.filter.model_copy(update=changes), workers)
+    table = filter_shards(raw, clean, raw.parent / "cache", 64, params.filter.model_copy(update=changes), workers)
     rows = [row for path in sorted(clean.glob("*.parquet")) for row in read_rows(path, ["row", "image", "repair"])]
     return table, {row["row"]: row for row in rows}
 
@@ -116,7 +119,7 @@ def test_stale_shards_go(params, face, shard):
 
 def test_nothing_to_filter_is_said(params, tmp_path):
     with pytest.raises(StageError, match="crawl-import"):
-        filter_shards(tmp_path, tmp_path / "clean", 64, params.filter, HERE)
+        filter_shards(tmp_path, tmp_path / "clean", tmp_path / "cache", 64, params.filter, HERE)
 
 
 def test_only_unreadable_files(params, shard):
@@ -127,3 +130,78 @@ def test_only_unreadable_files(params, shard):
 
 def test_png_round_trip_of_a_repair_is_lossless(face):
     assert np.array_equal(decode(encode_png(face(1)), 10**6), face(1))
+
+
+def counted(monkeypatch, function):
+    """Count the calls of a function of pipeline.cleaning.inspect."""
+    calls = []
+    real = getattr(inspect, function)
+    monkeypatch.setattr(inspect, function, lambda *a: calls.append(a) or real(*a))
+    return calls
+
+
+def test_another_threshold_decodes_only_what_it_repairs_for_the_first_time(params, face, save, shard, monkeypatch):
+    raw = shard([image for image, _ in heap(face, save)])
+    decoded = counted(monkeypatch, "decode_trusted")
+    first, _ = run(raw, params)
+    repaired = [repair for repair in first["repair"].to_pylist() if repair]
+    assert (len(decoded), len(repaired)) == (11 + 2, 2), "each readable image once, those to be repaired again"
+
+    decoded.clear()
+    again, _ = run(raw, params)
+    assert again.equals(first)
+    assert not decoded
+    changed, _ = run(raw, params, max_noise=99.0, min_side=10, min_gamma=0.99, max_gamma=1.01)
+    assert "too small" not in changed["reason"].to_pylist()
+    newly = {row["row"] for row in changed.to_pylist() if row["repair"]} - {10}
+    assert 0 < len(newly) <= len(decoded) < changed["kept"].to_pylist().count(True)
+
+    decoded.clear()
+    back, _ = run(raw, params)
+    assert back.equals(first)
+    assert not decoded
+
+
+@pytest.mark.parametrize("changes", [{"work_side": 80}, {"faded_white": 200.0}], ids=["measures", "repairs"])
+def test_what_a_cached_result_depends_on_makes_it_stale(params, face, save, shard, changes):
+    raw = shard([image for image, _ in heap(face, save)])
+    run(raw, params)
+    cached, cached_clean = run(raw, params, **changes)
+    shutil.rmtree(raw.parent / "cache")
+    fresh, fresh_clean = run(raw, params, **changes)
+    assert fresh.equals(cached)
+    assert fresh_clean == cached_clean
+
+
+def test_a_broken_cache_is_made_again(params, face, save, shard):
+    raw = shard([image for image, _ in heap(face, save)])
+    first, _ = run(raw, params)
+    for path in (raw.parent / "cache").iterdir():
+        path.write_bytes(b"broken")
+    again, _ = run(raw, params)
+    assert again.equals(first)
+
+
+def test_only_what_no_run_used_for_a_month_is_forgotten(params, face, shard):
+    raw = shard([face(1)])
+    run(raw, params)
+    cache = raw.parent / "cache"
+    (used,) = cache.glob("measures-*.parquet")
+    unused = cache / "measures-0.parquet"
+    unused.write_bytes(b"")
+    for path in (used, unused):
+        os.utime(path, (0, 0))
+    run(raw, params)
+    assert used.exists()
+    assert not unused.exists()
+
+
+def test_mirrored_copies_are_dropped_on_request_only(params, face, save, shard):
+    mirrored = np.ascontiguousarray(face(1)[:, ::-1])
+    raw = shard([face(1), save(mirrored, "JPEG", quality=80), face(2), save(mirrored, "JPEG", quality=60)])
+    verdicts, _ = run(raw, params)
+    assert verdicts["reason"].to_pylist() == [None, None, None, "near duplicate"]
+    verdicts, _ = run(raw, params, mirrored=True)
+    assert verdicts["reason"].to_pylist() == [None, "near duplicate", None, "near duplicate"]
+    assert verdicts["duplicate_of"].to_pylist() == [None, 0, None, 0]
+    assert all(value < params.filter.max_difference for value in verdicts["difference"].to_pylist() if value)

@@ -1,0 +1,87 @@
+"""What was measured and mended before: kept outside DVC's outs, so that trying a threshold decodes nothing twice.
+
+DVC empties a stage's outs before it runs, so the cache is in the main checkout's .pipeline folder. A file holds what
+was made of one shard and is named by all that it depends on: the shard's bytes, the code, the libraries that decode and
+filter, and the settings that are no mere threshold. Whatever is missing or cannot be read is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import pipeline.codec
+from pipeline.atomic import whole_file
+from pipeline.cleaning.verdict import COPY_RULES, DROP_RULES, REPAIR_RULES
+from pipeline.params import FilterParams
+
+_LIBRARIES = ("opencv-python-headless", "pillow", "numpy", "scipy", "scikit-image")
+
+# What decides on measures that are taken: all settings but these can change a mended picture.
+_DECIDING = {rule.param for rules in (DROP_RULES, REPAIR_RULES, COPY_RULES) for some in rules.values() for rule in some}
+_SWITCHES = {"enabled", "dedup", "blur", "repair", "mirrored", "hash_distance", "min_layout", "max_tint"}
+
+_KEPT_DAYS = 30
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def measures_file(folder: Path, digest: str, image_size: int, work_side: int) -> Path:
+    """Return where the measures of the shard with that digest belong."""
+    return _file(folder, "measures", digest, {"image_size": image_size, "work_side": work_side})
+
+
+def mended_file(folder: Path, digest: str, image_size: int, params: FilterParams) -> Path:
+    """Return where the mended pictures of the shard with that digest belong."""
+    settings = params.model_dump(exclude=_DECIDING | _SWITCHES)
+    return _file(folder, "mended", digest, {"image_size": image_size, **settings})
+
+
+def read_cached(path: Path, columns: list[str]) -> pa.Table | None:
+    """Return those columns of a cached table, or None where there is none; it counts as used today."""
+    try:
+        os.utime(path)
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def write_cached(table: pa.Table, path: Path) -> None:
+    """Write a table, whole or not at all."""
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def forget_unused(folder: Path) -> None:
+    """Delete what no run has used for thirty days."""
+    oldest = time.time() - _KEPT_DAYS * 86400
+    for path in folder.glob("*.parquet"):
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
+
+
+def _file(folder: Path, kind: str, digest: str, settings: Mapping[str, Any]) -> Path:
+    key = json.dumps([digest, _code(), settings], sort_keys=True)
+    return folder / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.parquet"
+
+
+@cache
+def _code() -> list[str]:
+    """Return what tells one version of the code from another: the bytes of what decodes, measures and mends."""
+    folder = Path(__file__).parent
+    files = [Path(pipeline.codec.__file__), *(path for path in sorted(folder.iterdir()) if path.is_file())]
+    return [file_digest(path) for path in files] + [version(name) for name in _LIBRARIES]
