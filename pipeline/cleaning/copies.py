@@ -101,8 +101,8 @@ def connecting(count: int, pairs: Pairs, test: Callable[[Pairs], Figures]) -> tu
 
     pairs: int64 (P, 2) or close_links(), sorted; test: float32 (P,) for some of them, infinite for those that are no
     copies. Those whose ends are connected already are left out: of k copies of one picture that are all pairs, k - 1
-    are tested, not k²/2. In rounds, because tests come cheaper together: one pair a picture at first, twice as many in each further
-    round, so that many pairs that are no copies take few rounds.
+    are tested, not k²/2. In rounds, because tests come cheaper together: one pair a picture at first, twice as many in
+    each further round, so that many pairs that are no copies take few rounds.
     """
     found, differences = pairs[:0], np.empty(0, np.float32)
     most = 1

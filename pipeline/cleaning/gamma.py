@@ -32,10 +32,8 @@ def tone_profile(pixels: Pixels) -> NDArray[np.float32]:
     saturation = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)[:, :, 1], np.uint8)
     height, width = gray.shape
     middle = np.s_[height // 4 : height * 7 // 8, width * 2 // 9 : width * 7 // 9]
-    levels = np.array(
-        [quantiles(plane[part], _SHARES) for plane in (gray, darkest, brightest) for part in (..., middle)]
-    )
-    saturations = np.array([quantiles(saturation[part], _SHARES) for part in (..., middle)])
+    planes = [plane[part] for plane in (gray, darkest, brightest, saturation) for part in (..., middle)]
+    levels, saturations = np.split(quantiles(planes, _SHARES), [6])
     fine = np.abs(cv2.Laplacian(gray, cv2.CV_32F))
     colour = (brightest - darkest).astype(np.float32)
     band = _BAND_OF_LEVEL[gray.ravel()]

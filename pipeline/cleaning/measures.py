@@ -53,14 +53,19 @@ def measure(pixels: Pixels, image_size: int, work_side: int) -> Measures:
 
 def contrast(gray: Gray) -> float:
     """Return the grey levels between the darkest and the brightest half per cent of uint8 (H, W): 0 to 255."""
-    low, high = quantiles(gray, (0.005, 0.995))
+    low, high = _span(gray)
     return high - low
+
+
+def _span(gray: Gray) -> tuple[float, float]:
+    """Return the levels of the darkest and the brightest half per cent of uint8 (H, W)."""
+    low, high = quantiles([gray], (0.005, 0.995))[0]
+    return float(low), float(high)
 
 
 def white(pixels: Pixels) -> float:
     """Return the level that the brightest half per cent of RGB uint8 (H, W, 3) reaches in any channel: 0 to 255."""
-    (level,) = quantiles(extremes(pixels)[1], (0.995,))
-    return level
+    return float(quantiles([extremes(pixels)[1]], (0.995,)).item())
 
 
 def information(pixels: Pixels, gray: Gray) -> float:
@@ -69,7 +74,7 @@ def information(pixels: Pixels, gray: Gray) -> float:
     pixels: RGB uint8 (H, W, 3), gray: its luma. The colours are stretched to the full contrast first, so that a faded
     picture has as many as before, and counted in 8 levels a channel, so that JPEG's ripples are none: 0 to 9 bits.
     """
-    low, high = quantiles(gray, (0.005, 0.995))
+    low, high = _span(gray)
     levels = np.clip((np.arange(256) - low) * 8 / max(high - low + 1, 8), 0, 7).astype(np.uint8)
     colours = cv2.LUT(pixels, levels).reshape(-1, 3).astype(np.float32) @ np.array([64, 8, 1], np.float32)
     shares = np.bincount(colours.astype(np.intp)) / gray.size
