@@ -10,7 +10,7 @@ from typing import TypeVar
 Entry = TypeVar("Entry")
 
 # A shard is closed at either: small enough to be one worker's unit, large enough that DVC handles few files.
-SHARD_IMAGES = 2_000
+SHARD_IMAGES = 500
 SHARD_BYTES = 256_000_000
 
 
