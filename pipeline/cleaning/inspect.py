@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.cleaning.hashing import phash, thumbnail
 from pipeline.cleaning.likeness import Signatures, layout, signature
 from pipeline.cleaning.measures import Measures, measure
-from pipeline.cleaning.repair import repair
+from pipeline.cleaning.repair import asked_of_all, finish, repair
 from pipeline.codec import decode_trusted, encode_png
 from pipeline.params import FilterParams
 from pipeline.records import CLEAN_SCHEMA, read_rows, write_shard
@@ -77,7 +77,8 @@ class CleanJob(NamedTuple):
 def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[int, str]:
     """Write the kept images of a raw shard into the folder job.target, CLEAN_SCHEMA, and return the repairs made.
 
-    The bytes stay as they are, except where a repair held; then they are a PNG. Returns row → damage repaired.
+    The bytes stay as they are, except where a repair held or what the params ask of all changed something; then they
+    are a PNG. Returns row → damage repaired, or a label of finish().
     """
     repaired: dict[int, str] = {}
 
@@ -92,6 +93,11 @@ def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[in
                 if mended is not None:
                     row["image"] = {"bytes": encode_png(mended), "path": row["image"]["path"]}
                     row["repair"] = repaired[row["row"]] = damage
+            if asked_of_all(params):
+                finished = finish(decode_trusted(row["image"]["bytes"]), row["repair"], gamma, params)
+                if finished is not None:
+                    row["image"] = {"bytes": encode_png(finished[0]), "path": row["image"]["path"]}
+                    row["repair"] = repaired[row["row"]] = finished[1]
             yield row
 
     write_shard(job.target / job.shard.name, rows(), CLEAN_SCHEMA)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.cleaning.measures import Measures
+from pipeline.cleaning.repair import asked_of_all
 from pipeline.cleaning.verdict import (
     COPY_RULES,
     DROP_RULES,
@@ -76,6 +77,7 @@ def sections(verdicts: pa.Table, params: FilterParams) -> list[Section]:
     reasons, repairs = verdicts["reason"].to_numpy(), verdicts["repair"].to_numpy()
     measured: Columns = {name: verdicts[name].to_numpy() for name in Measures._fields}
     alone = kept & ~present(repairs)
+    unrepaired = kept & ~np.isin(repairs, list(REPAIR_RULES))
     _, called = judge(measured, params)
 
     def strip(title: str, among: Flags, ratio: Column, counts: tuple[int, int], rules: Rules, pair: Pair = "") -> Strip:
@@ -100,11 +102,15 @@ def sections(verdicts: pa.Table, params: FilterParams) -> list[Section]:
     for damage, ratio in damages(measured, params).items():
         mask, rules = repairs == damage, REPAIR_RULES[damage]
         strips = [strip("", mask, ratio, PAIRS, rules, "repair")]
-        failed = alone & (called == damage)
+        failed = unrepaired & (called == damage)
         strips.append(strip(f"Measured as {damage}, but the repair did not hold", failed, ratio, (0, UNCURED), rules))
-        strips.append(nearest(f"Left alone, nearest to {damage}", alone & (ratio <= 1), ratio, UNCURED, rules))
+        strips.append(nearest(f"Left alone, nearest to {damage}", unrepaired & (ratio <= 1), ratio, UNCURED, rules))
         found.append(Section(damage, int(mask.sum()), strips))
-    fair = strip("", alone, np.full(len(rows), np.nan), (0, KEPT), ())
+    unranked = np.full(len(rows), np.nan)
+    for label in asked_of_all(params):
+        mask = repairs == label
+        found.append(Section(label, int(mask.sum()), [strip("", mask, unranked, (0, sum(PAIRS)), (), "repair")]))
+    fair = strip("", alone, unranked, (0, KEPT), ())
     return [*found, Section("left alone", int(alone.sum()), [fair])]
 
 
