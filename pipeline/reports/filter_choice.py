@@ -70,6 +70,8 @@ class Group(NamedTuple):
 def sections(verdicts: pa.Table, params: FilterParams) -> list[Section]:
     """Return a section for each reason and each repair, in order of precedence, and at last the pictures left alone.
 
+    Before those comes what the params ask of all pictures, by the labels of cleaning.repair.finish().
+
     verdicts: cleaning.decide.VERDICT_SCHEMA. In each strip the clearest cases come first and the most borderline last;
     in those of what nearly was a case the nearest first, so that both together lead over the threshold.
     """

@@ -102,7 +102,7 @@ def _note(title: str, params: FilterParams) -> str:
         return f"{told}."
     done = f"{told}: {CURES[title]}, by {getattr(params, (DENOISED_BY | TONED_BY)[title])}"
     other = params.tone_all if title in DENOISED_BY else params.denoise_all
-    return f"{done}, then {other} as for every image." if other is not None else f"{done}."
+    return f"{done}; and {other} as for every image." if other is not None else f"{done}."
 
 
 def _limit(rule: Rule, params: FilterParams) -> str:
