@@ -20,6 +20,10 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Threshold = Annotated[float, Field(ge=0.0)]
 Level = Annotated[float, Field(ge=0.0, le=255.0)]
 
+# The families of pipeline/cleaning/denoise.py and tone.py, by name.
+Denoiser = Literal["median", "dct", "non_local_means", "total_variation", "wavelet"]
+ToneCurve = Literal["auto_gamma", "stretch", "gamma", "log", "equalize"]
+
 # A Dask scheduler's address: a name, an IPv4 address or an IPv6 one in brackets, and the port.
 SCHEDULER = r"(tcp|tls)://([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
 SCHEDULER_RULE = "must be tcp://host:port or tls://host:port"
@@ -63,12 +67,20 @@ class FilterParams(Section):
     max_noise: Annotated[float, Field(gt=0.0)]
     max_blockiness: Annotated[float, Field(gt=0.0)]
     deblock_sigma: Annotated[float, Field(gt=0.0)]
+    impulse_filter: Denoiser
+    noise_filter: Denoiser
+    block_filter: Denoiser
+    denoise_all: Denoiser | None
     faded_contrast: Threshold
     faded_max_white: Level
     faded_black: Level
     faded_white: Level
     min_gamma: Annotated[float, Field(gt=0.0, le=1.0)]
     max_gamma: Annotated[float, Field(ge=1.0)]
+    faded_curve: ToneCurve
+    gamma_curve: ToneCurve
+    tone_all: ToneCurve | None
+    mean_brightness: Annotated[float, Field(gt=0.0, lt=255.0)]
 
     @field_validator("faded_white")
     @classmethod

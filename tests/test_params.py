@@ -54,6 +54,17 @@ def test_reference_settings_are_as_published(params: Params) -> None:
         pytest.param("nc: 3", "nc: 2", "nc: must be 1", id="two channels"),
         pytest.param("holdout_fraction: 0.1", "holdout_fraction: 1.0", "crawl.holdout_fraction", id="nested"),
         pytest.param("faded_white: 250.0", "faded_white: 20.0", "filter.faded_white: must be above", id="a negative"),
+        pytest.param(
+            "noise_filter: dct", "noise_filter: blur", "filter.noise_filter: input should be 'median'", id="no filter"
+        ),
+        pytest.param(
+            "faded_curve: stretch", "faded_curve: dct", "filter.faded_curve: input should be 'auto", id="no curve"
+        ),
+        pytest.param("denoise_all:\n", "denoise_all: clahe\n", "filter.denoise_all: input should be", id="not of all"),
+        pytest.param("tone_all:\n", "", "filter.tone_all: missing", id="not even blank"),
+        pytest.param(
+            "mean_brightness: 153.0", "mean_brightness: 255.0", "filter.mean_brightness: input", id="all white"
+        ),
         pytest.param("seed: 0", f"seed: {2**63}", "seed: input should be less", id="seed that torch refuses"),
         pytest.param("workers: 2", "workers: two", "workers: input should be a valid integer", id="word for a count"),
         pytest.param("scheduler:\n", "scheduler: 10.0.0.1:8786\n", "scheduler: must be tcp://host", id="no protocol"),

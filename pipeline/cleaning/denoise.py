@@ -1,16 +1,28 @@
-"""Take noise out: white and black dots by a median, Gaussian noise and JPEG's blocks by shrinking frequencies."""
+"""The denoising filters, a small family to choose from by name; each is as strong as the noise is.
+
+Which ones are here, and which are not, is by what `python -m benchmarks.repair_family` measures: see README.md.
+scikit-image is imported where it is used: few runs need it, and each worker would wait for it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pipeline.cleaning.measures import noise
+from pipeline.cleaning.dct import shrink_noise
+from pipeline.cleaning.opponent import PLANE_RANGE, from_opponent, opponent_planes
 from pipeline.codec import Pixels
+from pipeline.params import Denoiser
+
+Sigmas = NDArray[np.float32]
+Plane = NDArray[np.float32]
 
 _NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+_SHIFTS = [(y, x) for y in (0, 1) for x in (0, 1)]
+_LEAST = 8
 
 
 def replace_impulses(pixels: Pixels) -> Pixels:
@@ -34,53 +46,73 @@ def replace_impulses(pixels: Pixels) -> Pixels:
     return cleaned
 
 
-def shrink_noise(pixels: Pixels, sigmas: NDArray[np.float32]) -> Pixels:
-    """Return a picture without what its local frequencies hold below the noise: RGB uint8 (H, W, 3).
+def non_local_means(pixels: Pixels, sigmas: Sigmas) -> Pixels:
+    """Return a picture of which each pixel is the mean of those with like surroundings: RGB uint8 (H, W, 3).
 
-    sigmas: the noise's deviation, in levels, in each of the three opponent_planes(). Yu and Sapiro, "DCT image
-    denoising: a simple and effective image denoising algorithm" (IPOL 2011): the cosine transform of every window of
-    8×8, coefficients under 2.7 deviations set to 0, and the overlapping windows averaged, those with the fewest
-    coefficients counting most. On noisy faces 2 dB better than the best bilateral filter and non-local means.
+    sigmas: the noise's deviation, in levels, in each of the opponent_planes(). Buades, Coll and Morel, "A non-local
+    algorithm for image denoising" (2005), by scikit-image's fast mode, with the noise taken off the distances.
     """
-    planes = np.pad(opponent_planes(pixels), ((0, 0), (_WINDOW, _WINDOW), (_WINDOW, _WINDOW)), mode="reflect")
-    cleaned = [_shrink(plane, _THRESHOLD * sigma) for plane, sigma in zip(planes, sigmas, strict=True)]
-    inner = np.stack(cleaned)[:, _WINDOW:-_WINDOW, _WINDOW:-_WINDOW]
-    return np.clip(np.rint(inner.transpose(1, 2, 0) @ _OPPONENT), 0, 255).astype(np.uint8)
+    from skimage.restoration import denoise_nl_means
+
+    def smooth(plane: Plane, sigma: float) -> Plane:
+        smoothed = denoise_nl_means(plane, patch_size=5, patch_distance=5, h=0.8 * sigma, sigma=sigma, fast_mode=True)
+        return np.asarray(smoothed, np.float32)
+
+    return _by_plane(pixels, sigmas, smooth)
 
 
-def opponent_planes(pixels: Pixels) -> NDArray[np.float32]:
-    """Return brightness and two colour differences, an orthonormal transform of RGB: float32 (3, H, W).
+def total_variation(pixels: Pixels, sigmas: Sigmas) -> Pixels:
+    """Return the picture that is near to this one and has few and sharp steps: RGB uint8 (H, W, 3).
 
-    The lines of a drawing are in the first, so the other two can be smoothed without harm; noise that is independent
-    in red, green and blue has the same deviation in all.
+    sigmas: the noise's deviation, in levels, in each of the opponent_planes(). Chambolle, "An algorithm for total
+    variation minimization and applications" (2004), by scikit-image, after at most 50 steps.
     """
-    return np.ascontiguousarray((pixels.astype(np.float32) @ _OPPONENT.T).transpose(2, 0, 1))
+    from skimage.restoration import denoise_tv_chambolle
+
+    def smooth(plane: Plane, sigma: float) -> Plane:
+        return np.asarray(denoise_tv_chambolle(plane, weight=0.7 * sigma, max_num_iter=50), np.float32)
+
+    return _by_plane(pixels, sigmas, smooth)
 
 
-def noise_sigmas(pixels: Pixels) -> NDArray[np.float32]:
-    """Return the noise's deviation in each of the opponent_planes(): float32 (3,), in levels."""
-    return np.array([noise(plane) for plane in opponent_planes(pixels)], np.float32)
+def shrink_wavelets(pixels: Pixels, sigmas: Sigmas) -> Pixels:
+    """Return a picture whose wavelet coefficients are less by what is noise in them: RGB uint8 (H, W, 3).
+
+    sigmas: the noise's deviation, in levels, in each of the opponent_planes(). Chang, Yu and Vetterli, "Adaptive
+    wavelet thresholding for image denoising and compression" (2000), by scikit-image and PyWavelets; the mean of four
+    shifts (Coifman and Donoho, "Translation-invariant de-noising", 1995), as one alone leaves traces of its grid. A
+    picture below 8 pixels has no room for a wavelet and stays.
+    """
+    from skimage.restoration import denoise_wavelet
+
+    def smooth(plane: Plane, sigma: float) -> Plane:
+        if min(plane.shape) < _LEAST:
+            return plane
+        shifted = [np.roll(plane, shift, axis=(0, 1)) for shift in _SHIFTS]
+        cleaned = [denoise_wavelet(one, sigma=sigma, wavelet="db2", method="BayesShrink") for one in shifted]
+        back = [np.roll(one, (-y, -x), axis=(0, 1)) for one, (y, x) in zip(cleaned, _SHIFTS, strict=True)]
+        return np.asarray(np.mean(back, axis=0), np.float32)
+
+    return _by_plane(pixels, sigmas, smooth)
 
 
-_WINDOW, _STEP, _THRESHOLD = 8, 2, 2.7
+# Each takes RGB uint8 (H, W, 3) and the noise's deviation, in levels, in each of its opponent_planes().
+DENOISERS: Mapping[Denoiser, Callable[[Pixels, Sigmas], Pixels]] = {
+    "median": lambda pixels, _: replace_impulses(pixels),
+    "dct": shrink_noise,
+    "non_local_means": non_local_means,
+    "total_variation": total_variation,
+    "wavelet": shrink_wavelets,
+}
 
-_OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32) / np.sqrt([[3], [2], [6]]).astype(np.float32)
 
-_COSINES = np.array([[np.cos(np.pi * (2 * i + 1) * k / 16) for i in range(8)] for k in range(8)], np.float32)
-_DCT = _COSINES * np.where(np.arange(8) == 0, np.sqrt(1 / 8), 0.5).astype(np.float32)[:, None]
+def _by_plane(pixels: Pixels, sigmas: Sigmas, smooth: Callable[[Plane, float], Plane]) -> Pixels:
+    """Return a picture whose opponent planes were smoothed one by one; one without noise stays as it is.
 
-
-def _shrink(plane: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
-    windows = sliding_window_view(plane, (_WINDOW, _WINDOW))[::_STEP, ::_STEP]
-    frequencies = _DCT @ windows @ _DCT.T
-    frequencies[np.abs(frequencies) < threshold] = 0
-    weights = 1 / (1 + np.count_nonzero(frequencies, axis=(2, 3))).astype(np.float32)
-    estimates = _DCT.T @ frequencies @ _DCT * weights[:, :, None, None]
-    rows, columns = weights.shape
-    total, weight = np.zeros_like(plane), np.zeros_like(plane)
-    for y in range(_WINDOW):
-        for x in range(_WINDOW):
-            place = np.s_[y : y + rows * _STEP : _STEP, x : x + columns * _STEP : _STEP]
-            total[place] += estimates[:, :, y, x]
-            weight[place] += weights
-    return np.asarray(total / np.maximum(weight, 1e-9), np.float32)
+    scikit-image takes float pictures for levels of -1 to 1.
+    """
+    planes = opponent_planes(pixels)
+    for plane, sigma in zip(planes, sigmas.tolist(), strict=True):
+        if sigma > 0:
+            plane[:] = smooth(plane / PLANE_RANGE, sigma / PLANE_RANGE) * PLANE_RANGE
+    return from_opponent(planes)

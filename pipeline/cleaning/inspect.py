@@ -15,7 +15,7 @@ from pipeline.cleaning.cache import read_cached, write_cached
 from pipeline.cleaning.hashing import phash, thumbnail
 from pipeline.cleaning.likeness import SIDE, Signatures, layout, signature
 from pipeline.cleaning.measures import Measures, measure
-from pipeline.cleaning.repair import holds, repair
+from pipeline.cleaning.repair import asked_of_all, finish, holds, repair
 from pipeline.codec import decode_trusted, encode_png
 from pipeline.params import FilterParams
 from pipeline.records import CLEAN_SCHEMA, read_rows, write_shard
@@ -118,7 +118,8 @@ class CleanJob(NamedTuple):
 def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[int, str]:
     """Write the kept images of a raw shard into the folder job.target, CLEAN_SCHEMA, and return the repairs made.
 
-    The bytes stay as they are, except where a repair held; then they are a PNG. Returns row → damage repaired.
+    The bytes stay as they are, except where a repair held or what the params ask of all changed something; then they
+    are a PNG. Returns row → damage repaired, or a label of finish().
     """
     known = read_cached(job.cached, _MENDED_SCHEMA.names)
     mended = {(done["row"], done["damage"]): done for done in (known.to_pylist() if known is not None else [])}
@@ -143,6 +144,11 @@ def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[in
                 if holds(damage, Measures(*done["was"]), Measures(*done["remains"]), params):
                     row["image"] = {"bytes": done["image"], "path": row["image"]["path"]}
                     row["repair"] = repaired[row["row"]] = damage
+            if asked_of_all(params):
+                finished = finish(decode_trusted(row["image"]["bytes"]), row["repair"], gamma, params)
+                if finished is not None:
+                    row["image"] = {"bytes": encode_png(finished[0]), "path": row["image"]["path"]}
+                    row["repair"] = repaired[row["row"]] = finished[1]
             yield row
 
     write_shard(job.target / job.shard.name, rows(), CLEAN_SCHEMA)

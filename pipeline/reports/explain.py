@@ -71,7 +71,7 @@ def explain(verdict: Verdict, verdicts: pa.Table, raw: Path, params: FilterParam
     measures = Measures(*(verdict[name] for name in Measures._fields))
     values = {name: float(column[0]) for name, column in with_shape(as_columns(measures)).items()}
     called = judge(as_columns(measures), params)[1][0]
-    if verdict["kept"] and verdict["repair"] is None and called is not None:
+    if verdict["kept"] and verdict["repair"] not in REPAIR_RULES and called is not None:
         lines.append(f"  it measures as {called}, but the repair did not hold: no cure, or a reason to drop the result")
     off = [f"filter.{name}" for name in ("enabled", "dedup", "blur", "repair") if not getattr(params, name)]
     if off:
@@ -90,7 +90,11 @@ def changes(used: FilterParams, now: FilterParams) -> list[str]:
 def _fate(verdict: Verdict) -> str:
     if verdict["reason"] is not None:
         return f"dropped: {verdict['reason']}"
-    return f"kept, repaired: {verdict['repair']}" if verdict["repair"] else "kept as it is"
+    if verdict["repair"] is None:
+        return "kept as it is"
+    if verdict["repair"] in REPAIR_RULES:
+        return f"kept, repaired: {verdict['repair']}"
+    return f"kept, {verdict['repair']}: filter.denoise_all or filter.tone_all asked it of every image"
 
 
 def _error(raw: Path, row: int) -> str:

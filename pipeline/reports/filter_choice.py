@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.cleaning.measures import Measures
+from pipeline.cleaning.repair import asked_of_all
 from pipeline.cleaning.verdict import (
     COPY_RULES,
     DROP_RULES,
@@ -69,6 +70,8 @@ class Group(NamedTuple):
 def sections(verdicts: pa.Table, params: FilterParams) -> list[Section]:
     """Return a section for each reason and each repair, in order of precedence, and at last the pictures left alone.
 
+    Before those comes what the params ask of all pictures, by the labels of cleaning.repair.finish().
+
     verdicts: cleaning.decide.VERDICT_SCHEMA. In each strip the clearest cases come first and the most borderline last;
     in those of what nearly was a case the nearest first, so that both together lead over the threshold.
     """
@@ -76,6 +79,7 @@ def sections(verdicts: pa.Table, params: FilterParams) -> list[Section]:
     reasons, repairs = verdicts["reason"].to_numpy(), verdicts["repair"].to_numpy()
     measured: Columns = {name: verdicts[name].to_numpy() for name in Measures._fields}
     alone = kept & ~present(repairs)
+    unrepaired = kept & ~np.isin(repairs, list(REPAIR_RULES))
     _, called = judge(measured, params)
 
     def strip(title: str, among: Flags, ratio: Column, counts: tuple[int, int], rules: Rules, pair: Pair = "") -> Strip:
@@ -100,11 +104,15 @@ def sections(verdicts: pa.Table, params: FilterParams) -> list[Section]:
     for damage, ratio in damages(measured, params).items():
         mask, rules = repairs == damage, REPAIR_RULES[damage]
         strips = [strip("", mask, ratio, PAIRS, rules, "repair")]
-        failed = alone & (called == damage)
+        failed = unrepaired & (called == damage)
         strips.append(strip(f"Measured as {damage}, but the repair did not hold", failed, ratio, (0, UNCURED), rules))
-        strips.append(nearest(f"Left alone, nearest to {damage}", alone & (ratio <= 1), ratio, UNCURED, rules))
+        strips.append(nearest(f"Left alone, nearest to {damage}", unrepaired & (ratio <= 1), ratio, UNCURED, rules))
         found.append(Section(damage, int(mask.sum()), strips))
-    fair = strip("", alone, np.full(len(rows), np.nan), (0, KEPT), ())
+    unranked = np.full(len(rows), np.nan)
+    for label in asked_of_all(params):
+        mask = repairs == label
+        found.append(Section(label, int(mask.sum()), [strip("", mask, unranked, (0, sum(PAIRS)), (), "repair")]))
+    fair = strip("", alone, unranked, (0, KEPT), ())
     return [*found, Section("left alone", int(alone.sum()), [fair])]
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from jinja2 import DictLoader, Environment
 
 from pipeline.atomic import whole_file
+from pipeline.cleaning.repair import DENOISED_BY, TONED_BY, asked_of_all
 from pipeline.cleaning.verdict import COPY_RULES, DROP_RULES, NEED_ALL, REPAIR_RULES, Rule
 from pipeline.params import FilterParams
 from pipeline.records import read_rows, require_shards
@@ -21,13 +22,13 @@ from pipeline.reports.filter_tiles import Album, Sheet
 from pipeline.reports.histogram import MACRO
 from pipeline.reports.names import shortened
 
-# What is done about each damage.
+# What is done about each damage; the filter or curve that does it is named in params.yaml.
 CURES = {
     "impulse noise": "lone dots are replaced by what is around them",
     "gaussian noise": "smoothed by as much noise as is measured",
-    "faded": "stretched to the black and white that most art has",
-    "bright": "the measured gamma is undone",
-    "dark": "the measured gamma is undone",
+    "faded": "brought back to the contrast that most art has",
+    "bright": "darkened",
+    "dark": "brightened",
     "jpeg blocks": "the steps between JPEG's blocks are smoothed",
 }
 # What copies are, and which one is dropped.
@@ -75,7 +76,7 @@ def write_filter_page(verdicts: pa.Table, raw: Path, clean: Path, params: Filter
         total=len(verdicts),
         kept=verdicts["kept"].to_pylist().count(True),
         dropped=[parts[title] for title in (*DROP_RULES, *COPY_RULES)],
-        repaired=[parts[title] for title in REPAIR_RULES],
+        repaired=[parts[title] for title in (*REPAIR_RULES, *asked_of_all(params))],
         alone=parts["left alone"],
         charts=list(charts(verdicts, params)),
         groups=[(group, album.group(group)) for group in groups],
@@ -92,9 +93,16 @@ def _note(title: str, params: FilterParams) -> str:
     if title in COPIES:
         told = "".join(f"; {_limit(rule, params)}" for rule in COPY_RULES[title])
         return f"{COPIES[title]}{told}."
+    asked = asked_of_all(params)
+    if title in asked:
+        return f"No damage was repaired; {asked[title]}, as the params ask of every image, without a check."
     rules = {**DROP_RULES, **REPAIR_RULES}.get(title, ())
     told = (" and " if title in NEED_ALL else " or ").join(_limit(rule, params) for rule in rules)
-    return f"{told}: {CURES[title]}." if title in CURES else f"{told}."
+    if title not in CURES:
+        return f"{told}."
+    done = f"{told}: {CURES[title]}, by {getattr(params, (DENOISED_BY | TONED_BY)[title])}"
+    other = params.tone_all if title in DENOISED_BY else params.denoise_all
+    return f"{done}; and {other} as for every image." if other is not None else f"{done}."
 
 
 def _limit(rule: Rule, params: FilterParams) -> str:

@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 
 from pipeline.cleaning import repair as repairs
+from pipeline.cleaning.dct import shrink_noise
+from pipeline.cleaning.denoise import DENOISERS, replace_impulses
 from pipeline.cleaning.measures import measure
+from pipeline.cleaning.opponent import noise_sigmas
+from pipeline.cleaning.tone import TONE_CURVES, Tone, equalize, stretch, undo_gamma
 from pipeline.cleaning.verdict import as_columns, judge
 
 
@@ -88,3 +92,94 @@ def test_a_large_picture_is_not_too_small_once_it_is_repaired_at_the_work_size(p
     mended, was, remains = repairs.repair(faded, "faded", 1.0, 64, strict)
     assert repairs.holds("faded", was, remains, strict)
     assert mended.shape == (256, 256, 3)
+
+
+def test_the_params_as_shipped_name_these_functions(params, face):
+    pixels, section = noisy(face(1)), params.filter
+    expected = {
+        "impulse noise": replace_impulses(pixels),
+        "gaussian noise": shrink_noise(pixels, noise_sigmas(pixels)),
+        "jpeg blocks": shrink_noise(pixels, np.full(3, section.deblock_sigma, np.float32)),
+        "faded": stretch(pixels, section.faded_black, section.faded_white),
+        "dark": undo_gamma(pixels, 2.7),
+        "bright": undo_gamma(pixels, 2.7),
+    }
+    assert set(expected) == set(DAMAGES)
+    for damage, wanted in expected.items():
+        assert np.array_equal(repairs.mend(pixels, damage, 2.7, section), wanted), damage
+    assert repairs.asked_of_all(section) == {}
+    assert repairs.finish(pixels, None, 2.7, section) is None
+
+
+def changed(section, **changes):
+    return section.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+@pytest.mark.parametrize("damage", repairs.DENOISED_BY)
+def test_each_noise_is_mended_by_the_filter_named(params, face, damage, name):
+    section = changed(params.filter, **{repairs.DENOISED_BY[damage]: name})
+    pixels = noisy(face(1))
+    sigmas = np.full(3, 18, np.float32) if damage == "jpeg blocks" else noise_sigmas(pixels)
+    assert np.array_equal(repairs.mend(pixels, damage, 1.0, section), DENOISERS[name](pixels, sigmas))
+
+
+@pytest.mark.parametrize("name", TONE_CURVES)
+@pytest.mark.parametrize("damage", repairs.TONED_BY)
+def test_each_tone_is_mended_by_the_curve_named(params, face, damage, name):
+    section = changed(params.filter, **{repairs.TONED_BY[damage]: name})
+    expected = TONE_CURVES[name](face(1), Tone(2.0, 25, 250, 153))
+    assert np.array_equal(repairs.mend(face(1), damage, 2.0, section), expected)
+
+
+@pytest.mark.parametrize("name", ["dct", "non_local_means", "total_variation", "wavelet"])
+def test_a_repair_by_another_member_holds_too(params, face, name):
+    section = changed(params.filter, noise_filter=name)
+    assert repairs.repair(noisy(face(2)), "gaussian noise", 1.0, 64, section) is not None
+
+
+def test_a_member_that_cures_nothing_is_taken_back(params, face):
+    section = changed(params.filter, noise_filter="median")
+    _, was, remains = repairs.repair(noisy(np.clip(face(2), 90, 165)), "gaussian noise", 1.0, 64, section)
+    assert not repairs.holds("gaussian noise", was, remains, section)
+
+
+def test_all_are_denoised_and_then_toned(params, face):
+    section, pixels = changed(params.filter, denoise_all="dct", tone_all="equalize"), noisy(face(1))
+    denoised = shrink_noise(pixels, noise_sigmas(pixels))
+    finished, label = repairs.finish(pixels, None, 1.0, section)
+    assert np.array_equal(finished, equalize(denoised))
+    assert label == "denoised and toned"
+    assert repairs.asked_of_all(section) == {
+        "denoised": "dct",
+        "toned": "equalize",
+        "denoised and toned": "dct and equalize",
+    }
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        ("gaussian noise", lambda pixels: equalize(pixels)),
+        ("dark", lambda pixels: shrink_noise(pixels, noise_sigmas(pixels))),
+    ],
+)
+def test_a_repair_is_not_repeated_and_names_the_result(params, face, damage, expected):
+    section, pixels = changed(params.filter, denoise_all="dct", tone_all="equalize"), noisy(face(1))
+    finished, label = repairs.finish(pixels, damage, 1.0, section)
+    assert np.array_equal(finished, expected(pixels))
+    assert label == damage
+
+
+def test_what_changes_nothing_is_no_change(params):
+    flat = np.full((40, 40, 3), 90, np.uint8)
+    assert repairs.finish(flat, None, 1.0, changed(params.filter, denoise_all="dct", tone_all="auto_gamma")) is None
+    _, label = repairs.finish(flat, None, 2.0, changed(params.filter, denoise_all="dct", tone_all="auto_gamma"))
+    assert label == "toned"
+
+
+def test_a_large_picture_is_finished_at_the_work_size_and_stays_where_nothing_changes(params, face):
+    large = cv2.resize(face(1), (600, 600), interpolation=cv2.INTER_CUBIC)
+    finished, label = repairs.finish(large, None, 2.0, changed(params.filter, tone_all="auto_gamma"))
+    assert (finished.shape, label) == ((256, 256, 3), "toned")
+    assert repairs.finish(large, None, 1.0, changed(params.filter, tone_all="auto_gamma")) is None

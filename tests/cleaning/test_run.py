@@ -205,3 +205,41 @@ def test_mirrored_copies_are_dropped_on_request_only(params, face, save, shard):
     assert verdicts["reason"].to_pylist() == [None, "near duplicate", None, "near duplicate"]
     assert verdicts["duplicate_of"].to_pylist() == [None, 0, None, 0]
     assert all(value < params.filter.max_difference for value in verdicts["difference"].to_pylist() if value)
+
+
+def test_what_is_asked_of_all_is_done_to_every_kept_image(params, face, shard):
+    noise = np.random.default_rng(0).normal(0, 1, (96, 96, 3))
+    grainy, noisy = (np.clip(face(4 - at) + sigma * noise, 0, 255).astype(np.uint8) for at, sigma in ((1, 4), (0, 22)))
+    faded = (face(5) * 0.25 + 90).astype(np.uint8)
+    raw = shard([grainy, noisy, faded, np.full((96, 96, 3), 90, np.uint8), face(1)])
+    plain, before = run(raw, params)
+    assert plain["repair"].to_pylist() == [None, "gaussian noise", "faded", None, None]
+
+    verdicts, clean = run(raw, params, denoise_all="total_variation", tone_all="gamma")
+    told = verdicts["repair"].to_pylist()
+    assert told == ["denoised and toned", "gaussian noise", "faded", None, "toned"]
+    assert {number: row["repair"] for number, row in clean.items()} == {0: told[0], 1: told[1], 2: told[2], 4: told[4]}
+    # The faded one has no noise to take out, and its tone is repaired.
+    changed = [number for number in clean if clean[number]["image"]["bytes"] != before[number]["image"]["bytes"]]
+    assert changed == [0, 1, 4]
+
+    _, clean = run(raw, params, tone_all="stretch")
+    assert clean[2]["image"]["bytes"] == before[2]["image"]["bytes"]
+
+
+def test_bytes_that_come_out_the_same_stay(params, face, save, shard):
+    data = save(face(2), "PNG", compress_level=9)
+    verdicts, clean = run(shard([data]), params, denoise_all="median")
+    assert verdicts["repair"].to_pylist() == [None]
+    assert clean[0]["image"]["bytes"] == data
+
+
+def test_off_also_means_what_is_asked_of_all(params, face, shard):
+    verdicts, _ = run(shard([face(2)]), params, enabled=False, denoise_all="dct", tone_all="equalize")
+    assert verdicts["repair"].to_pylist() == [None]
+
+
+def test_repairs_may_be_off_and_all_be_toned(params, face, shard):
+    faded = (face(5) * 0.25 + 90).astype(np.uint8)
+    verdicts, _ = run(shard([face(2), faded]), params, repair=False, tone_all="equalize")
+    assert verdicts["repair"].to_pylist() == ["toned", "toned"]

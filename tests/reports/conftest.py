@@ -62,6 +62,12 @@ def make_verdicts(fates: Sequence[str]) -> pa.Table:
     return pa.Table.from_pylist(records, schema=VERDICT_SCHEMA)
 
 
+def with_repairs(verdicts: pa.Table, repairs: Sequence[str | None]) -> pa.Table:
+    """Return the verdicts with other repairs."""
+    at = verdicts.schema.get_field_index("repair")
+    return verdicts.set_column(at, verdicts.schema.field("repair"), pa.array(repairs, pa.string()))
+
+
 def write_shards(verdicts: pa.Table, folder: Path, picture: Callable[[int], bytes]) -> tuple[Path, Path]:
     """Write the raw and the clean shard of verdicts: picture(row) the encoded image of either."""
     rows = verdicts.select(["row", "path", "reason", "kept"]).to_pylist()
@@ -94,6 +100,11 @@ def fates() -> list[str]:
 @pytest.fixture(scope="session")
 def verdicts_of() -> Callable[[Sequence[str]], pa.Table]:
     return make_verdicts
+
+
+@pytest.fixture(scope="session")
+def repairs_of() -> Callable[[pa.Table, Sequence[str | None]], pa.Table]:
+    return with_repairs
 
 
 @pytest.fixture(scope="session")

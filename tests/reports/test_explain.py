@@ -173,3 +173,12 @@ def test_no_such_image(named, name):
     with pytest.raises(StageError, match="no image is called") as fault:
         find_images(named, name)
     assert "\x1b" not in str(fault.value)
+
+
+def test_what_was_asked_of_every_image_is_no_repair(heap, repairs_of, params):
+    rows = heap.verdicts.to_pylist()
+    verdicts = repairs_of(heap.verdicts, ["toned" if row["path"].startswith("<not cured>") else None for row in rows])
+    toned = next(row for row in verdicts.to_pylist() if row["repair"] == "toned")
+    lines = explain(toned, verdicts, heap.raw, params.filter).splitlines()
+    assert lines[2] == "  kept, toned: filter.denoise_all or filter.tone_all asked it of every image"
+    assert "it measures as gaussian noise, but the repair did not hold" in lines[3]

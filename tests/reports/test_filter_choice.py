@@ -99,3 +99,18 @@ def test_groups_are_bounded(verdicts_of):
 
 def test_no_copies(verdicts_of):
     assert largest_groups(verdicts_of(["good"])) == ([], 0)
+
+
+def test_what_is_asked_of_all_has_sections_of_its_own(verdicts_of, repairs_of, params):
+    verdicts = verdicts_of(["good"] * 30 + ["not cured"] * 3)
+    verdicts = repairs_of(verdicts, ["denoised"] * 20 + ["denoised and toned"] * 9 + [None] + ["denoised"] * 3)
+    asked = params.filter.model_copy(update={"denoise_all": "wavelet", "tone_all": "log"})
+    totals = {section.title: section.total for section in sections(verdicts, asked)}
+    assert list(totals)[-4:] == ["denoised", "toned", "denoised and toned", "left alone"]
+    assert list(totals.values())[-4:] == [23, 0, 9, 1]
+    (strip,) = strips_of(verdicts, asked, "denoised")
+    assert (len(strip.rows), strip.pair) == (sum(PAIRS), "repair")
+    done, failed, escaped = strips_of(verdicts, asked, "gaussian noise")
+    assert (len(done.rows), len(failed.rows)) == (0, 3)
+    assert len(escaped.rows) >= 3
+    assert "toned" not in {section.title for section in sections(verdicts, params.filter)}

@@ -174,3 +174,23 @@ def test_100_000_images_of_noise_stay_below_10_mb(fates, verdicts_of, shards_of,
     write_filter_page(verdicts, *folders, params.filter, tmp_path / "page.html")
     assert time.monotonic() - started < 20
     assert 4e6 < (tmp_path / "page.html").stat().st_size < 10e6
+
+
+def test_the_filters_used_are_named(verdicts_of, repairs_of, shards_of, params, tmp_path):
+    verdicts = repairs_of(verdicts_of(["gaussian noise", "dark", "good"]), ["gaussian noise", "dark", "denoised"])
+    folders = shards_of(verdicts, tmp_path)
+
+    def page(**changes):
+        section = params.filter.model_copy(update=changes)
+        write_filter_page(verdicts, *folders, section, tmp_path / "page.html")
+        return (tmp_path / "page.html").read_text(encoding="utf-8")
+
+    plain = page()
+    assert "noise over max_noise 7: smoothed by as much noise as is measured, by dct." in plain
+    assert "gamma over max_gamma 2.5: brightened, by auto_gamma." in plain
+    assert 'id="denoised"' not in plain
+    asked = page(noise_filter="wavelet", denoise_all="total_variation")
+    assert "smoothed by as much noise as is measured, by wavelet." in asked
+    assert "brightened, by auto_gamma; and total_variation as for every image." in asked
+    assert "No damage was repaired; total_variation, as the params ask of every image, without a check." in asked
+    assert 'href="#denoised"' in asked
