@@ -62,7 +62,7 @@ def as_jpeg(pixels: Pixels, quality: int) -> bytes:
 
 
 def make_shard(number: int, faces: Sequence[Path], each: int, target: Path) -> int:
-    """Write one raw shard of 2,000 pictures, so many made of each face, and return its number of images."""
+    """Write one raw shard of SHARD_IMAGES pictures, so many made of each face, and return its number of images."""
     crawl = load_params().crawl
     rng = np.random.default_rng(number)
 
@@ -87,7 +87,7 @@ class TimedWorkers(Workers):
     """Workers that add up, by label, the seconds from a task's start to its last result."""
 
     def __init__(self, workers: Workers) -> None:
-        super().__init__(workers._pool, workers._in_flight // 2)
+        super().__init__(workers._submit, workers._threads)
         self.seconds = Counter[str]()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], *, label: str, sizes: Sequence[int]) -> Any:

@@ -80,6 +80,7 @@ class FilterParams(Section):
     faded_curve: ToneCurve
     gamma_curve: ToneCurve
     tone_all: ToneCurve | None
+    cache_days: Annotated[float, Field(gt=0.0)]
     mean_brightness: Annotated[float, Field(gt=0.0, lt=255.0)]
 
     @field_validator("faded_white")

@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Wins over `scheduler` in params.yaml; set and empty, it means local processes.
 SCHEDULER_VARIABLE = "PIPELINE_SCHEDULER"
 
-# Seconds to wait for the scheduler, and again for its first worker, before giving up.
+# Seconds to wait for the scheduler, and again for a worker where there is none, before giving up.
 PATIENCE = 10.0
 
 Item = TypeVar("Item")
@@ -36,8 +36,11 @@ Result_co = TypeVar("Result_co", covariant=True)
 class Task(Protocol[Result_co]):
     """What the process pool's futures and Dask's have in common."""
 
-    def result(self) -> Result_co:
-        """Wait for the function and return what it returned, or raise what it raised."""
+    def result(self, timeout: float | None = None, /) -> Result_co:
+        """Wait for the function, so many seconds at most, and return what it returned or raise what it raised."""
+
+    def done(self) -> bool:
+        """Return whether the result is there, or the fault."""
 
     def cancel(self) -> object:
         """Take the task back, unless it has begun."""
@@ -87,12 +90,20 @@ class Workers:
                 pending.append(self._submit(function, item))
                 in_flight = 2 * self._threads()
                 while pending and len(pending) >= in_flight:
-                    yield pending.popleft().result()
+                    yield self._result(pending.popleft())
             while pending:
-                yield pending.popleft().result()
+                yield self._result(pending.popleft())
         finally:
             for task in pending:
                 task.cancel()
+
+    def _result(self, task: Task[Result]) -> Result:
+        """Wait for a task, and look now and then whether anybody is left to do it."""
+        while not task.done():
+            with suppress(TimeoutError):
+                return task.result(PATIENCE)
+            self._threads()
+        return task.result()
 
 
 @contextmanager
@@ -167,15 +178,20 @@ def _cluster(address: str) -> Iterator[Workers]:
         task: Task[Result] = client.submit(partial(_on_one_thread, function, item), pure=False)
         return task
 
-    with client:
+    def threads() -> int:
         try:
-            client.wait_for_workers(1, timeout=PATIENCE)
+            if not client.nthreads():
+                client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
             raise StageError(
                 f"the scheduler {address} has no workers; start some with `dask worker {address} --nthreads 1`"
             ) from None
+        return int(sum(client.nthreads().values()))
+
+    with client:
+        threads()
         try:
-            yield Workers(submit, lambda: sum(client.nthreads().values()))
+            yield Workers(submit, threads)
         except (CancelledError, CommClosedError):
             raise StageError(f"the scheduler {address} was lost on the way; run the stage again") from None
         except KilledWorker as fault:

@@ -12,6 +12,7 @@ from collections import Counter
 from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.cleaning.run import filter_shards
+from pipeline.cleaning.verdict import REPAIR_RULES
 from pipeline.params import load_params
 from pipeline.reports.filter_page import write_filter_page
 from pipeline.tracking import stage_run
@@ -35,12 +36,16 @@ def main() -> None:
         write_verdicts(verdicts, params.filter, paths.VERDICTS)
 
         dropped = Counter(reason for reason in verdicts["reason"].to_pylist() if reason)
-        repaired = Counter(repair for repair in verdicts["repair"].to_pylist() if repair)
+        changed = Counter(repair for repair in verdicts["repair"].to_pylist() if repair)
+        repaired = Counter({repair: count for repair, count in changed.items() if repair in REPAIR_RULES})
+        # What filter.denoise_all and filter.tone_all did to images that nothing was the matter with.
+        asked = changed - repaired
         figures = {
             "input": len(verdicts),
             "kept": len(verdicts) - dropped.total(),
             **{f"rejected.{reason}": count for reason, count in sorted(dropped.items())},
             **{f"repaired.{repair}": count for repair, count in sorted(repaired.items())},
+            **{f"asked.{label}": count for label, count in sorted(asked.items())},
             "img_per_s": round(len(verdicts) / seconds, 1),
         }
         write_json(paths.metrics_file(STAGE), figures)

@@ -81,7 +81,8 @@ def start_cluster(folder: Path, root: Path, size: int) -> Iterator[Cluster]:
         scheduler = stack.enter_context(
             start("dask_scheduler", folder, root, "--port", "0", "--scheduler-file", str(meeting))
         )
-        wait_until(meeting.exists)
+        # It is there before it is written.
+        wait_until(lambda: meeting.exists() and meeting.read_text().rstrip().endswith("}"))
         workers = [stack.enter_context(start("dask_worker", folder, root, *worker)) for _ in range(size)]
         address = json.loads(meeting.read_text())["address"]
         if size:
@@ -277,6 +278,18 @@ def test_lost_scheduler(impatient: None, tmp_path: Path, root: Path) -> None:
     ):
         for _ in workers.map(work, range(50), label="test", sizes=[1] * 50):
             mortal.scheduler.kill()
+
+
+def test_lost_workers(impatient: None, tmp_path: Path, root: Path) -> None:
+    work = partial(note_and_wait, folder=tmp_path)
+    with (
+        start_cluster(tmp_path / "dask", root, size=1) as mortal,
+        pytest.raises(StageError, match="has no workers"),
+        open_workers(0, mortal.address) as workers,
+    ):
+        for _ in workers.map(work, range(50), label="test", sizes=[1] * 50):
+            for process in mortal.workers:
+                process.kill()
 
 
 def test_the_variable_wins_over_the_param(cluster: Cluster, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ IN_NO_STAGE = {
     "workers",
     "scheduler",
     "ngpu",
+    "filter.cache_days",
     "train.min_steps",
     "train.checkpoint_minutes",
     "train.keep_checkpoints",

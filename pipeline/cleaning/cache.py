@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from functools import cache
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,15 @@ import pyarrow.parquet as pq
 import pipeline.codec
 from pipeline.atomic import whole_file
 from pipeline.cleaning.verdict import COPY_RULES, DROP_RULES, REPAIR_RULES
+from pipeline.errors import StageError
 from pipeline.params import FilterParams
 
-_LIBRARIES = ("opencv-python-headless", "pillow", "numpy", "scipy", "scikit-image")
+_LIBRARIES = ("opencv-python-headless", "pillow", "numpy", "scipy", "scikit-image", "PyWavelets")
 
-# What decides on measures that are taken: all settings but these can change a mended picture.
+# What decides on measures that are taken, or comes after the mending: all other settings can change a mended picture.
 _DECIDING = {rule.param for rules in (DROP_RULES, REPAIR_RULES, COPY_RULES) for some in rules.values() for rule in some}
 _SWITCHES = {"enabled", "dedup", "blur", "repair", "mirrored", "hash_distance", "min_layout", "max_tint"}
-
-_KEPT_DAYS = 30
+_OTHER = {"denoise_all", "tone_all", "cache_days"}
 
 
 def file_digest(path: Path) -> str:
@@ -47,7 +47,7 @@ def measures_file(folder: Path, digest: str, image_size: int, work_side: int) ->
 
 def mended_file(folder: Path, digest: str, image_size: int, params: FilterParams) -> Path:
     """Return where the mended pictures of the shard with that digest belong."""
-    settings = params.model_dump(exclude=_DECIDING | _SWITCHES)
+    settings = params.model_dump(exclude=_DECIDING | _SWITCHES | _OTHER)
     return _file(folder, "mended", digest, {"image_size": image_size, **settings})
 
 
@@ -66,22 +66,33 @@ def write_cached(table: pa.Table, path: Path) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def forget_unused(folder: Path) -> None:
-    """Delete what no run has used for thirty days."""
-    oldest = time.time() - _KEPT_DAYS * 86400
-    for path in folder.glob("*.parquet"):
-        if path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+def forget_unused(folder: Path, days: float) -> None:
+    """Delete what no run has used for so many days, and what killed ones left; another may be at work in the folder."""
+    oldest = time.time() - days * 86400
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def _file(folder: Path, kind: str, digest: str, settings: Mapping[str, Any]) -> Path:
-    key = json.dumps([digest, _code(), settings], sort_keys=True)
+    key = json.dumps([digest, CODE, settings], sort_keys=True)
     return folder / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.parquet"
 
 
-@cache
-def _code() -> list[str]:
-    """Return what tells one version of the code from another: the bytes of what decodes, measures and mends."""
+def _code() -> str:
+    """Return what tells one version of what decodes, measures and mends, and of its libraries, from another."""
     folder = Path(__file__).parent
     files = [Path(pipeline.codec.__file__), *(path for path in sorted(folder.iterdir()) if path.is_file())]
-    return [file_digest(path) for path in files] + [version(name) for name in _LIBRARIES]
+    told = [file_digest(path) for path in files] + [version(name) for name in _LIBRARIES]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+# Taken when the code is loaded, which may be long before it is used.
+CODE = _code()
+
+
+def require_code(code: str) -> None:
+    """Raise StageError unless code is CODE here: a worker that was started before a change would do the old work."""
+    if code != CODE:
+        raise StageError("a worker runs another version of the code, or of its libraries; start the workers anew")

@@ -137,9 +137,11 @@ def _both(pictures: Signatures, some: Pairs) -> tuple[Signatures, Signatures]:
 def _signatures(images: pa.Table, cached: Mapping[str, Path], workers: Workers) -> Signatures:
     """Return the signature of each of the images: uint8 (N, 32, 32, 3)."""
     rows: Rows = images["row"].to_numpy()
-    shards = images["shard"].to_numpy()
-    places = [np.nonzero(shards == name)[0] for name in sorted(set(shards))]
-    wanted = [(cached[shards[mine[0]]], rows[mine]) for mine in places]
+    shards = images["shard"].combine_chunks().dictionary_encode()
+    numbers = shards.indices.to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
+    wanted = [(cached[shards[int(mine[0])].as_py()], rows[mine]) for mine in places]
     signatures = np.zeros((len(rows), SIDE, SIDE, 3), np.uint8)
     read = workers.map(read_signatures, wanted, label="filter: compare", sizes=[len(mine) for mine in places])
     for mine, part in zip(places, read, strict=True):

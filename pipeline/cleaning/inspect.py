@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.cleaning.cache import read_cached, write_cached
+from pipeline.cleaning.cache import read_cached, require_code, write_cached
 from pipeline.cleaning.hashing import phash, thumbnail
 from pipeline.cleaning.likeness import SIDE, Signatures, layout, signature
 from pipeline.cleaning.measures import Measures, measure
@@ -51,10 +51,11 @@ _MENDED_SCHEMA = pa.schema(
 
 
 class MeasureJob(NamedTuple):
-    """A raw shard and the file that its measures are cached in."""
+    """A raw shard, the file that its measures are cached in, and the version of the code that does it."""
 
     shard: Path
     cached: Path
+    code: str
 
 
 def measure_shard(job: MeasureJob, image_size: int, work_side: int) -> pa.Table:
@@ -62,12 +63,13 @@ def measure_shard(job: MeasureJob, image_size: int, work_side: int) -> pa.Table:
 
     They are read from job.cached, or written there, with the images' signatures.
     """
-    names = MEASURED_SCHEMA.names[1:]
-    measured = read_cached(job.cached, names)
-    if measured is None:
-        taken = _measure(job.shard, image_size, work_side)
-        write_cached(taken, job.cached)
-        measured = taken.select(names)
+    require_code(job.code)
+    # Signatures and all, so that a damaged file is found here.
+    known = read_cached(job.cached, _CACHED_SCHEMA.names)
+    if known is None:
+        known = _measure(job.shard, image_size, work_side)
+        write_cached(known, job.cached)
+    measured = known.select(MEASURED_SCHEMA.names[1:])
     return measured.add_column(0, "shard", pa.array([job.shard.name] * len(measured), pa.string()))
 
 
@@ -106,12 +108,13 @@ def read_signatures(wanted: tuple[Path, NDArray[np.int64]]) -> Signatures:
 class CleanJob(NamedTuple):
     """What is to be written of a raw shard: the kept rows, each with the damage to repair or None, and its gamma.
 
-    cached: the file of pictures that were mended before.
+    cached: the file of pictures that were mended before; code: as in MeasureJob.
     """
 
     shard: Path
     target: Path
     cached: Path
+    code: str
     kept: Mapping[int, tuple[str | None, float]]
 
 
@@ -121,6 +124,7 @@ def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[in
     The bytes stay as they are, except where a repair held or what the params ask of all changed something; then they
     are a PNG. Returns row → damage repaired, or a label of finish().
     """
+    require_code(job.code)
     known = read_cached(job.cached, _MENDED_SCHEMA.names)
     mended = {(done["row"], done["damage"]): done for done in (known.to_pylist() if known is not None else [])}
     before = len(mended)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.atomic import remove_unfinished
-from pipeline.cleaning.cache import file_digest, forget_unused, measures_file, mended_file
+from pipeline.cleaning.cache import CODE, file_digest, forget_unused, measures_file, mended_file
 from pipeline.cleaning.decide import decide
+from pipeline.cleaning.duplicates import Rows
 from pipeline.cleaning.inspect import CleanJob, MeasureJob, clean_shard, measure_shard
 from pipeline.params import FilterParams
 from pipeline.records import require_shards, shard_sizes
@@ -32,38 +33,32 @@ def filter_shards(
     cache = cache.absolute()
     measures = {shard: measures_file(cache, digests[shard], image_size, params.work_side) for shard in shards}
     measuring = partial(measure_shard, image_size=image_size, work_side=params.work_side)
-    jobs = [MeasureJob(shard, measures[shard]) for shard in shards]
-    measured = pa.concat_tables(workers.map(measuring, jobs, label="filter: measure", sizes=sizes))
-    verdicts = decide(measured, {shard.name: path for shard, path in measures.items()}, params, workers)
+    jobs = [MeasureJob(shard, measures[shard], CODE) for shard in shards]
+    tables = list(workers.map(measuring, jobs, label="filter: measure", sizes=sizes))
+    rows = [table["row"].to_numpy() for table in tables]
+    verdicts = decide(pa.concat_tables(tables), {shard.name: path for shard, path in measures.items()}, params, workers)
 
     shutil.rmtree(clean, ignore_errors=True)
     clean.mkdir(parents=True)
-    mended = {shard: mended_file(cache, digests[shard], image_size, params) for shard in shards}
-    writing = _clean_jobs(measured, verdicts, mended, clean.absolute())
+    mended = [mended_file(cache, digests[shard], image_size, params) for shard in shards]
+    writing = [
+        CleanJob(shard, clean.absolute(), cached, CODE, kept)
+        for shard, cached, kept in zip(shards, mended, _kept(verdicts, rows), strict=True)
+    ]
     cleaning = partial(clean_shard, image_size=image_size, params=params)
     repaired: dict[int, str] = {}
     for done in workers.map(cleaning, writing, label="filter: clean", sizes=[len(job.kept) for job in writing]):
         repaired |= done
-    for folder in (clean, cache):
-        remove_unfinished(folder)
-    forget_unused(cache)
+    remove_unfinished(clean)
+    forget_unused(cache, params.cache_days)
     repairs = pa.array([repaired.get(row) for row in verdicts["row"].to_pylist()], pa.string())
     return verdicts.set_column(verdicts.schema.get_field_index("repair"), verdicts.schema.field("repair"), repairs)
 
 
-def _clean_jobs(measured: pa.Table, verdicts: pa.Table, mended: Mapping[Path, Path], clean: Path) -> list[CleanJob]:
+def _kept(verdicts: pa.Table, shards: list[Rows]) -> Iterator[dict[int, tuple[str | None, float]]]:
+    """Yield what is kept of each shard, given by its rows: row → the damage to repair or None, and the gamma."""
     kept = verdicts.filter(verdicts["kept"])
-    wanted = dict(
-        zip(
-            kept["row"].to_pylist(),
-            zip(kept["repair"].to_pylist(), kept["gamma"].to_pylist(), strict=True),
-            strict=True,
-        )
-    )
-    rows, names = measured["row"].to_numpy(), measured["shard"].to_numpy()
-    return [
-        CleanJob(
-            shard, clean, cached, {row: wanted[row] for row in rows[names == shard.name].tolist() if row in wanted}
-        )
-        for shard, cached in mended.items()
-    ]
+    columns = [kept[name].to_pylist() for name in ("row", "repair", "gamma")]
+    wanted = {row: (repair, gamma) for row, repair, gamma in zip(*columns, strict=True)}
+    for rows in shards:
+        yield {row: wanted[row] for row in rows.tolist() if row in wanted}

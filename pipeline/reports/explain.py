@@ -112,8 +112,8 @@ def _copy(verdict: Verdict, verdicts: pa.Table, params: FilterParams) -> list[st
     limit = f"max_difference {params.max_difference:g}"
     if verdict["id"] == best["id"]:
         likeness = "the same bytes"
-    elif verdict["difference"] is None:
-        likeness = f"not compared with it, but each like a further copy within {limit}"
+    elif verdict["difference"] > params.max_difference:
+        likeness = f"difference {verdict['difference']:.4g}, over {limit}, but both are like a further copy"
     else:
         likeness = f"difference {verdict['difference']:.4g}, within {limit}"
     return [

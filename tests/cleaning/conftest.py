@@ -54,17 +54,20 @@ def shard(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes pictures, bytes or None (unreadable) as one raw shard, and gives its folder."""
 
     def write(
-        images: Sequence[np.ndarray | bytes | None], splits: Sequence[str] | None = None, name: str = "0"
+        images: Sequence[np.ndarray | bytes | None],
+        splits: Sequence[str] | None = None,
+        name: str = "0",
+        first: int = 0,
     ) -> Path:
         def rows() -> Any:
-            for at, image in enumerate(images):
+            for at, image in enumerate(images, first):
                 data = encode_png(image) if isinstance(image, np.ndarray) else image
                 yield {
                     "row": at,
                     "id": None if data is None else hashlib.sha256(data).hexdigest(),
                     "path": f"{at}.png",
                     "image": {"bytes": data, "path": f"{at}.png"},
-                    "split": splits[at] if splits else "train",
+                    "split": splits[at - first] if splits else "train",
                     "error": None if data is not None else "truncated",
                 }
 

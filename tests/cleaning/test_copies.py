@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.cleaning import copies
+from pipeline.cleaning.cache import CODE
 from pipeline.cleaning.copies import connecting, find_copies
 from pipeline.cleaning.decide import decide
 from pipeline.cleaning.duplicates import groups
@@ -13,7 +14,7 @@ from pipeline.cleaning.likeness import difference, layout, layout_likeness, sign
 from pipeline.codec import decode
 from pipeline.workers import Workers, open_workers
 
-HERE = Workers(None, 0)
+HERE = Workers()
 
 
 class Judge:
@@ -90,7 +91,7 @@ def twins(face, save):
 def test_found_copies_are_those_of_comparing_every_pair(params, face, save, shard, monkeypatch):
     images = twins(face, save)
     raw = shard(images)
-    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached"), 64, params.filter.work_side)
+    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, params.filter.work_side)
     calls = []
     monkeypatch.setattr(copies, "difference", lambda *a: calls.append(len(a[0])) or difference(*a))
     found, _, _ = find_copies(measured, {"0.parquet": raw / "cached"}, params.filter, HERE)
@@ -109,7 +110,7 @@ def test_found_copies_are_those_of_comparing_every_pair(params, face, save, shar
 
 def test_every_lost_copy_has_its_difference(params, face, save, shard):
     raw = shard([*twins(face, save), save(face(1), "JPEG", quality=50)])
-    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached"), 64, params.filter.work_side)
+    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, params.filter.work_side)
     with open_workers(2) as workers:
         verdicts = decide(measured, {"0.parquet": raw / "cached"}, params.filter, workers).to_pylist()
     assert decide(measured, {"0.parquet": raw / "cached"}, params.filter, HERE).to_pylist() == verdicts

@@ -6,6 +6,7 @@ import shutil
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cleaning import inspect
@@ -99,13 +100,22 @@ def digest(folder):
 
 
 def test_processes_and_shards_change_nothing(params, face, save, shard):
-    raw = shard([image for image, _ in heap(face, save)])
+    images = [image for image, _ in heap(face, save)]
+    raw = shard(images)
     here, _ = run(raw, params)
     before = digest(raw.parent / "clean")
+    shutil.rmtree(raw.parent / "cache")
     with open_workers(2) as workers:
         there, _ = run(raw, params, workers)
-    assert there.equals(here)
-    assert digest(raw.parent / "clean") == before
+        assert there.equals(here)
+        assert digest(raw.parent / "clean") == before
+
+        (raw / "0.parquet").unlink()
+        shard(images[:5], name="0")
+        shard(images[5:], name="1", first=5)
+        halves, kept = run(raw, params, workers)
+    assert halves.equals(here)
+    assert set(kept) == {row["row"] for row in here.to_pylist() if row["kept"]}
 
 
 def test_stale_shards_go(params, face, shard):
@@ -180,6 +190,27 @@ def test_a_broken_cache_is_made_again(params, face, save, shard):
         path.write_bytes(b"broken")
     again, _ = run(raw, params)
     assert again.equals(first)
+
+
+def test_a_damaged_signature_is_made_again(params, face, save, shard):
+    raw = shard([image for image, _ in heap(face, save)])
+    first, _ = run(raw, params)
+    (path,) = (raw.parent / "cache").glob("measures-*.parquet")
+    column = pq.read_metadata(path).row_group(0)
+    (at,) = [k for k in range(column.num_columns) if column.column(k).path_in_schema == "signature"]
+    data = bytearray(path.read_bytes())
+    start = column.column(at).dictionary_page_offset or column.column(at).data_page_offset
+    data[start : start + 64] = bytes(64)
+    path.write_bytes(data)
+    again, _ = run(raw, params)
+    assert again.equals(first)
+
+
+def test_a_worker_with_other_code_is_refused(params, face, shard):
+    raw = shard([face(1)])
+    with pytest.raises(StageError, match="start the workers anew"):
+        inspect.measure_shard(inspect.MeasureJob(raw / "0.parquet", raw / "cached", "older"), 64, 256)
+    assert not (raw / "cached").exists()
 
 
 def test_only_what_no_run_used_for_a_month_is_forgotten(params, face, shard):

@@ -103,11 +103,11 @@ def altered(heap, row, **values):
     return pa.Table.from_pylist(rows, schema=heap.verdicts.schema)
 
 
-def test_copies_that_were_not_compared(heap, params):
+def test_a_copy_of_a_copy_and_the_same_bytes(heap, params):
     row = heap.verdicts["reason"].to_pylist().index("near duplicate")
-    verdicts = altered(heap, row, difference=None)
+    verdicts = altered(heap, row, difference=0.27)
     text = explain(verdicts.slice(row, 1).to_pylist()[0], verdicts, heap.raw, params.filter)
-    assert "not compared with it, but each like a further copy within max_difference 0.2" in text
+    assert "difference 0.27, over max_difference 0.2, but both are like a further copy" in text
     verdicts = altered(heap, row, id=heap.verdicts["id"][0].as_py())
     text = explain(verdicts.slice(row, 1).to_pylist()[0], verdicts, heap.raw, params.filter)
     assert "the same bytes" in text
