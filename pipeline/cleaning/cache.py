@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +34,13 @@ _SWITCHES = {"enabled", "dedup", "blur", "repair", "mirrored", "hash_distance", 
 _OTHER = {"denoise_all", "tone_all", "cache_days"}
 
 
+class Cached(NamedTuple):
+    """Where what was made before is: the measures, by the shards' names, and the comparisons."""
+
+    measures: Mapping[str, Path]
+    compared: Path
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
@@ -49,6 +56,11 @@ def mended_file(folder: Path, digest: str, image_size: int, params: FilterParams
     """Return where the mended pictures of the shard with that digest belong."""
     settings = params.model_dump(exclude=_DECIDING | _SWITCHES | _OTHER)
     return _file(folder, "mended", digest, {"image_size": image_size, **settings})
+
+
+def compared_file(folder: Path, digests: Sequence[str], max_difference: float) -> Path:
+    """Return where the comparisons between pictures of the shards with those digests belong."""
+    return _file(folder, "compared", "".join(digests), {"max_difference": max_difference})
 
 
 def read_cached(path: Path, columns: list[str]) -> pa.Table | None:

@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.cleaning.cache import Cached
+from pipeline.cleaning.comparison import Comparison, both_ends, parts
 from pipeline.cleaning.duplicates import Rows, groups
 from pipeline.cleaning.hashing import Pairs, close_pairs
 from pipeline.cleaning.inspect import read_signatures
-from pipeline.cleaning.likeness import LAYOUT, SIDE, Figures, Signatures, difference, layout_likeness
+from pipeline.cleaning.likeness import LAYOUT, SIDE, Figures, Signatures, layout_likeness
 from pipeline.params import FilterParams
 from pipeline.workers import Workers
 
-# Pairs looked at in one go, so that memory does not grow with their number: 100 MB of arrays for either. Signatures are
-# handed to the workers in a hundred MB at a time, too.
-_LAYOUTS, _SIGNATURES, _HANDED = 1 << 16, 1 << 8, 1 << 14
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Compares pictures on pixels, those that may have a copy: positions, int64 (C,), sorted, and their signatures."""
-
-    positions: Rows
-    signatures: Signatures
-    mirrored: bool
-    limit: float
-    workers: Workers
-
-    def smallest(self, pairs: Pairs) -> Figures:
-        """Return the difference() of pairs of those positions, int64 (P, 2), mirrored if that is less: float32 (P,)."""
-        ways = (0, 1) if self.mirrored else (0,)
-        upright = np.sort(pairs, axis=1)
-        return np.asarray(np.minimum.reduce([self(np.insert(upright, 2, way, axis=1))[0] for way in ways]), np.float32)
-
-    def __call__(self, links: Pairs) -> tuple[Figures, Figures]:
-        """Return difference() and tint, float32 (P,) each, of close_links() between those positions, int64 (P, 3)."""
-        places = np.column_stack([np.searchsorted(self.positions, links[:, :2]), links[:, 2]])
-        compare = partial(_compare, limit=self.limit)
-        figures = [np.empty((2, 0), np.float32)]
-        for handed in _parts(places, _HANDED):
-            parts = [_both(self.signatures, part) for part in _parts(handed, _SIGNATURES)]
-            sizes = [len(first) for first, _ in parts]
-            figures += self.workers.map(compare, parts, label="filter: compare pairs", sizes=sizes)
-        worst, tint = np.concatenate(figures, axis=1)
-        return worst, tint
+# Pairs looked at in one go, so that memory does not grow with their number: 100 MB of arrays.
+_LAYOUTS = 1 << 16
 
 
 def close_links(measured: pa.Table, radius: int, mirrored: bool) -> Pairs:
@@ -67,26 +37,35 @@ def close_links(measured: pa.Table, radius: int, mirrored: bool) -> Pairs:
 
 
 def find_copies(
-    measured: pa.Table, cached: Mapping[str, Path], params: FilterParams, workers: Workers
+    measured: pa.Table, cached: Cached, params: FilterParams, workers: Workers
 ) -> tuple[Pairs, Figures, Comparison]:
     """Return pairs of images that show the same picture, int64 (P, 2), and their difference(), float32 (P,).
 
     They are enough to connect all copies of one picture, and need not be all pairs of them.
 
-    measured: readable images, MEASURED_SCHEMA; cached: their shards' files of measures, by the shards' names. The
-    Comparison returned knows all images with a close hash and the same layout as another.
+    measured: readable images, MEASURED_SCHEMA; cached: where they are cached. The Comparison returned knows all images
+    with a close hash and the same layout as another.
     """
     pairs = close_links(measured, params.hash_distance, params.mirrored)
     layouts = np.frombuffer(b"".join(measured["layout"].to_pylist()), np.uint8).reshape(-1, LAYOUT, LAYOUT, 3)
     alike = [np.zeros(0, np.bool_)]
-    for part in _parts(pairs, _LAYOUTS):
-        correlation, tint = layout_likeness(*_both(layouts, part))
+    for part in parts(pairs, _LAYOUTS):
+        correlation, tint = layout_likeness(*both_ends(layouts, part))
         alike.append((correlation >= params.min_layout) & (tint <= params.max_tint))
     pairs = pairs[np.concatenate(alike)]
 
     candidates = np.unique(pairs[:, :2])
-    signatures = _signatures(measured.take(candidates), cached, workers)
-    compare = Comparison(candidates, signatures, params.mirrored, params.max_difference, workers)
+    images = measured.take(candidates)
+    signatures = _signatures(images, cached.measures, workers)
+    compare = Comparison(
+        candidates,
+        images["id"].to_pylist(),
+        signatures,
+        cached.compared,
+        params.mirrored,
+        params.max_difference,
+        workers,
+    )
 
     def tested(some: Pairs) -> Figures:
         worst, tint = compare(some)
@@ -116,22 +95,6 @@ def connecting(count: int, pairs: Pairs, test: Callable[[Pairs], Figures]) -> tu
         pairs = pairs[group[pairs[:, 0]] != group[pairs[:, 1]]]
         most *= 2
     return found, differences
-
-
-def _compare(pairs: tuple[Signatures, Signatures], limit: float) -> Figures:
-    return np.stack(difference(*pairs, limit))
-
-
-def _parts(pairs: Pairs, size: int) -> Iterator[Pairs]:
-    for start in range(0, len(pairs), size):
-        yield pairs[start : start + size]
-
-
-def _both(pictures: Signatures, some: Pairs) -> tuple[Signatures, Signatures]:
-    """Return the pictures (N, H, W, 3) at both ends of close_links(), the second mirrored where the link says so."""
-    first, second, mirrored = pictures[some[:, 0]], pictures[some[:, 1]], some[:, 2] == 1
-    second[mirrored] = second[mirrored][:, :, ::-1]
-    return first, second
 
 
 def _signatures(images: pa.Table, cached: Mapping[str, Path], workers: Workers) -> Signatures:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.cleaning.copies import Comparison, find_copies
+from pipeline.cleaning.cache import Cached
+from pipeline.cleaning.comparison import Comparison
+from pipeline.cleaning.copies import find_copies
 from pipeline.cleaning.duplicates import (
     Flags,
     Rows,
@@ -44,10 +45,10 @@ VERDICT_SCHEMA = pa.schema(
 )
 
 
-def decide(measured: pa.Table, cached: Mapping[str, Path], params: FilterParams, workers: Workers) -> pa.Table:
+def decide(measured: pa.Table, cached: Cached, params: FilterParams, workers: Workers) -> pa.Table:
     """Return a verdict for each image, VERDICT_SCHEMA in row order; repair is what is called for, not yet made.
 
-    measured: MEASURED_SCHEMA of all raw shards; cached: the file of measures of each by its name. Copies are sought
+    measured: MEASURED_SCHEMA of all raw shards; cached: where their measures and comparisons are. Copies are sought
     among the images that are otherwise kept and, for the leak guard, all readable ones of the holdout: the raw holdout
     is a ruler too.
     """
@@ -71,13 +72,16 @@ def decide(measured: pa.Table, cached: Mapping[str, Path], params: FilterParams,
     lost = present(copied)
     reasons[lost], repairs[lost] = copied[lost], None
 
+    difference = _difference(champion, lost, ids, originals, known, compare)
+    compare.save()
+
     derived = {
         "kept": pa.array(~present(reasons)),
         "reason": pa.array(reasons, pa.string()),
         "repair": pa.array(repairs, pa.string()),
         "duplicate_of": pa.array(measured["row"].to_numpy()[champion], mask=~lost),
         "severity": pa.array(_severity(columns, reasons, repairs, params), from_pandas=True),
-        "difference": _difference(champion, lost, ids, originals, known, compare),
+        "difference": difference,
         "phash": pa.array([None if bits is None else f"{bits:016x}" for bits in measured["phash"].to_pylist()]),
     }
     return pa.table(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.atomic import remove_unfinished
-from pipeline.cleaning.cache import CODE, file_digest, forget_unused, measures_file, mended_file
+from pipeline.cleaning.cache import CODE, Cached, compared_file, file_digest, forget_unused, measures_file, mended_file
 from pipeline.cleaning.decide import decide
 from pipeline.cleaning.duplicates import Rows
 from pipeline.cleaning.inspect import CleanJob, MeasureJob, clean_shard, measure_shard
@@ -32,11 +32,13 @@ def filter_shards(
     digests = dict(zip(shards, workers.map(file_digest, shards, label="filter: look up", sizes=sizes), strict=True))
     cache = cache.absolute()
     measures = {shard: measures_file(cache, digests[shard], image_size, params.work_side) for shard in shards}
+    compared = compared_file(cache, list(digests.values()), params.max_difference)
     measuring = partial(measure_shard, image_size=image_size, work_side=params.work_side)
     jobs = [MeasureJob(shard, measures[shard], CODE) for shard in shards]
     tables = list(workers.map(measuring, jobs, label="filter: measure", sizes=sizes))
     rows = [table["row"].to_numpy() for table in tables]
-    verdicts = decide(pa.concat_tables(tables), {shard.name: path for shard, path in measures.items()}, params, workers)
+    cached = Cached({shard.name: path for shard, path in measures.items()}, compared)
+    verdicts = decide(pa.concat_tables(tables), cached, params, workers)
 
     shutil.rmtree(clean, ignore_errors=True)
     clean.mkdir(parents=True)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.cleaning import copies
-from pipeline.cleaning.cache import CODE
+from pipeline.cleaning import comparison
+from pipeline.cleaning.cache import CODE, Cached
 from pipeline.cleaning.copies import connecting, find_copies
 from pipeline.cleaning.decide import decide
 from pipeline.cleaning.duplicates import groups
@@ -93,8 +93,8 @@ def test_found_copies_are_those_of_comparing_every_pair(params, face, save, shar
     raw = shard(images)
     measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, params.filter.work_side)
     calls = []
-    monkeypatch.setattr(copies, "difference", lambda *a: calls.append(len(a[0])) or difference(*a))
-    found, _, _ = find_copies(measured, {"0.parquet": raw / "cached"}, params.filter, HERE)
+    monkeypatch.setattr(comparison, "difference", lambda *a: calls.append(len(a[0])) or difference(*a))
+    found, _, _ = find_copies(measured, Cached({"0.parquet": raw / "cached"}, raw / "compared"), params.filter, HERE)
 
     limits = params.filter
     pixels = [decode(image, 10**6) for image in images]
@@ -112,11 +112,35 @@ def test_every_lost_copy_has_its_difference(params, face, save, shard):
     raw = shard([*twins(face, save), save(face(1), "JPEG", quality=50)])
     measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, params.filter.work_side)
     with open_workers(2) as workers:
-        verdicts = decide(measured, {"0.parquet": raw / "cached"}, params.filter, workers).to_pylist()
-    assert decide(measured, {"0.parquet": raw / "cached"}, params.filter, HERE).to_pylist() == verdicts
+        verdicts = decide(
+            measured, Cached({"0.parquet": raw / "cached"}, raw / "compared"), params.filter, workers
+        ).to_pylist()
+    assert (
+        decide(measured, Cached({"0.parquet": raw / "cached"}, raw / "compared"), params.filter, HERE).to_pylist()
+        == verdicts
+    )
     lost = [row for row in verdicts if row["duplicate_of"] is not None]
     assert len(lost) > 24
     assert all((row["difference"] is not None) == (row in lost) for row in verdicts)
     for row in lost:
         same_bytes = row["id"] == verdicts[row["duplicate_of"]]["id"]
         assert row["difference"] == 0 if same_bytes else 0 < row["difference"] < 0.3
+
+
+def test_no_pair_is_compared_twice(params, face, save, shard, monkeypatch):
+    raw = shard(twins(face, save))
+    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, params.filter.work_side)
+    calls = []
+    monkeypatch.setattr(comparison, "difference", lambda *a: calls.append(len(a[0])) or difference(*a))
+    cached = Cached({"0.parquet": raw / "cached"}, raw / "compared")
+    first = decide(measured, cached, params.filter, HERE)
+    assert sum(calls) > 24
+    calls.clear()
+    assert decide(measured, cached, params.filter, HERE).equals(first)
+    assert not calls
+    fewer = decide(measured.slice(4), cached, params.filter, HERE)
+    assert set(fewer["row"].to_pylist()) == set(range(4, 32))
+    assert (
+        fewer.to_pylist()
+        == decide(measured.slice(4), cached._replace(compared=raw / "fresh"), params.filter, HERE).to_pylist()
+    )

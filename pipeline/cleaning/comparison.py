@@ -1,0 +1,111 @@
+"""Compare pairs of pictures on pixels, on all workers, and none twice: what they gave is kept for the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.cleaning.cache import read_cached, write_cached
+from pipeline.cleaning.duplicates import Rows
+from pipeline.cleaning.hashing import Pairs
+from pipeline.cleaning.likeness import Figures, Signatures, difference
+from pipeline.workers import Workers
+
+# Pairs compared in one go, 100 MB of arrays, and handed to the workers together, as much again.
+_SIGNATURES, _HANDED = 1 << 8, 1 << 14
+
+_COLUMNS = ["pair", "worst", "tint"]
+
+
+class Comparison:
+    """Compares pictures that may have a copy by their signatures, and knows what was compared before."""
+
+    def __init__(
+        self,
+        positions: Rows,
+        ids: Sequence[str],
+        signatures: Signatures,
+        cached: Path,
+        mirrored: bool,
+        limit: float,
+        workers: Workers,
+    ) -> None:
+        """Take the pictures' positions, int64 (C,), sorted, their ids and signatures, and the file of what is known."""
+        self._positions = positions
+        self._contents = np.array([int(content[:16], 16) for content in ids], np.uint64)
+        self._signatures = signatures
+        self._cached = cached
+        self._mirrored = mirrored
+        self._limit = limit
+        self._workers = workers
+        known = read_cached(cached, _COLUMNS)
+        pairs, worst, tint = known.columns if known is not None else (pa.array([], pa.uint64()), [], [])
+        self._known = np.asarray(pairs)
+        self._figures = np.array([worst, tint], np.float32).reshape(2, -1)
+
+    def smallest(self, pairs: Pairs) -> Figures:
+        """Return the difference() of pairs of those positions, int64 (P, 2), mirrored if that is less: float32 (P,)."""
+        ways = (0, 1) if self._mirrored else (0,)
+        upright = np.sort(pairs, axis=1)
+        return np.asarray(np.minimum.reduce([self(np.insert(upright, 2, way, axis=1))[0] for way in ways]), np.float32)
+
+    def __call__(self, links: Pairs) -> tuple[Figures, Figures]:
+        """Return difference() and tint, float32 (P,) each, of close_links() between those positions, int64 (P, 3)."""
+        places = np.column_stack([np.searchsorted(self._positions, links[:, :2]), links[:, 2]])
+        pairs = _pair_keys(self._contents[places[:, 0]], self._contents[places[:, 1]], places[:, 2])
+        new = ~np.isin(pairs, self._known)
+        self._learn(pairs[new], self._compared(places[new]))
+        worst, tint = self._figures[:, np.searchsorted(self._known, pairs)]
+        return worst, tint
+
+    def save(self) -> None:
+        """Keep all that is known for the next run."""
+        table = dict(zip(_COLUMNS, (self._known, *self._figures), strict=True))
+        write_cached(pa.table(table), self._cached)
+
+    def _compared(self, places: Pairs) -> NDArray[np.float32]:
+        compare = partial(_compare, limit=self._limit)
+        figures = [np.empty((2, 0), np.float32)]
+        for handed in parts(places, _HANDED):
+            some = [both_ends(self._signatures, part) for part in parts(handed, _SIGNATURES)]
+            sizes = [len(first) for first, _ in some]
+            figures += self._workers.map(compare, some, label="filter: compare pairs", sizes=sizes)
+        return np.concatenate(figures, axis=1)
+
+    def _learn(self, pairs: NDArray[np.uint64], figures: NDArray[np.float32]) -> None:
+        known, first = np.unique(np.concatenate([self._known, pairs]), return_index=True)
+        self._known, self._figures = known, np.concatenate([self._figures, figures], axis=1)[:, first]
+
+
+def both_ends(pictures: Signatures, links: Pairs) -> tuple[Signatures, Signatures]:
+    """Return the pictures (N, H, W, 3) at both ends of close_links(), the second mirrored where the link says so."""
+    first, second, mirrored = pictures[links[:, 0]], pictures[links[:, 1]], links[:, 2] == 1
+    second[mirrored] = second[mirrored][:, :, ::-1]
+    return first, second
+
+
+def parts(pairs: Pairs, size: int) -> Iterator[Pairs]:
+    """Yield pairs, so many at a time."""
+    for start in range(0, len(pairs), size):
+        yield pairs[start : start + size]
+
+
+def _compare(pairs: tuple[Signatures, Signatures], limit: float) -> NDArray[np.float32]:
+    return np.stack(difference(*pairs, limit))
+
+
+def _pair_keys(first: NDArray[np.uint64], second: NDArray[np.uint64], mirrored: Rows) -> NDArray[np.uint64]:
+    """Return a number for each pair of contents that tells it from all others: uint64 (P,); the order counts."""
+    return _mixed(_mixed(first) + second + mirrored.astype(np.uint64))
+
+
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread each number's bits over all 64: the finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    bits = (bits ^ bits >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ bits >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return bits ^ bits >> np.uint64(31)
