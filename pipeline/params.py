@@ -83,6 +83,12 @@ class FilterParams(Section):
     cache_days: Annotated[float, Field(gt=0.0)]
     mean_brightness: Annotated[float, Field(gt=0.0, lt=255.0)]
 
+    @field_validator("denoise_all", "tone_all", mode="before")
+    @classmethod
+    def _blank_is_none(cls, name: object) -> object:
+        """`dvc exp run -S filter.tone_all=` writes an empty string."""
+        return None if name == "" else name
+
     @field_validator("faded_white")
     @classmethod
     def _white_over_black(cls, white: float, others: ValidationInfo) -> float:

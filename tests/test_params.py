@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
-from pipeline.params import Params, flatten, load_params, read_yaml
+from pipeline.params import FilterParams, Params, flatten, load_params, read_yaml, validate
 
 REFERENCE = {
     "dataroot": "data/builtin.yaml",
@@ -113,3 +113,12 @@ def test_file_survives_a_dvc_override_unchanged(tmp_path: Path, root: Path) -> N
 
 def test_flatten() -> None:
     assert flatten({"a": 1, "b": {"c": 2, "d": {"e": 3}}}) == {"a": 1, "b.c": 2, "b.d.e": 3}
+
+
+def test_a_choice_left_blank_on_the_command_line_is_none(root: Path) -> None:
+    """`dvc exp run -S filter.tone_all=` writes an empty string."""
+    section = read_yaml(root / "params.yaml")["filter"]
+    for key in ("denoise_all", "tone_all"):
+        assert getattr(validate(FilterParams, section | {key: ""}, Path("params.yaml")), key) is None
+    with pytest.raises(ParamsError, match="noise_filter"):
+        validate(FilterParams, section | {"noise_filter": ""}, Path("params.yaml"))

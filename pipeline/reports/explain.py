@@ -25,9 +25,9 @@ PREFIX, MOST = 6, 5
 def find_images(verdicts: pa.Table, name: str) -> list[Verdict]:
     """Return the verdicts on the images that a name means, at least one, in row order.
 
-    name: an id or the first six or more of its characters, a path as stored, a file name without its folders or, where
-    it is none of these, a row number; several images may share an id or a file name. StageError where nothing fits, or
-    where the start of an id fits several ids.
+    name: an id or the first six or more of its characters, a path as stored or with folders before it, a file name
+    without its folders or, where it is none of these, a row number; several images may share an id or a file name.
+    StageError where nothing fits, or where the start of an id fits several ids.
     """
     for mask in _readings(verdicts, name):
         found: list[Verdict] = verdicts.filter(pc.fill_null(mask, False)).to_pylist()
@@ -49,6 +49,10 @@ def _readings(verdicts: pa.Table, name: str) -> list[pa.ChunkedArray]:
     if len(name) >= PREFIX:
         masks.append(pc.starts_with(verdicts["id"], name.lower()))
     masks.append(pc.ends_with(verdicts["path"], f"/{name}"))
+    folders = name.split("/")
+    masks.append(
+        pc.is_in(verdicts["path"], pa.array(["/".join(folders[at:]) for at in range(1, len(folders))], pa.string()))
+    )
     if name.isdecimal() and len(name) < 19:
         masks.append(pc.equal(verdicts["row"], int(name)))
     return masks

@@ -77,6 +77,7 @@ def write_filter_page(verdicts: pa.Table, raw: Path, clean: Path, params: Filter
         kept=verdicts["kept"].to_pylist().count(True),
         dropped=[parts[title] for title in (*DROP_RULES, *COPY_RULES)],
         repaired=[parts[title] for title in (*REPAIR_RULES, *asked_of_all(params))],
+        asked=bool(asked_of_all(params)),
         alone=parts["left alone"],
         charts=list(charts(verdicts, params)),
         groups=[(group, album.group(group)) for group in groups],

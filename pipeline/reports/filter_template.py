@@ -40,6 +40,7 @@ TEMPLATE = """
 <tfoot><tr><th scope="row">{{ title }}</th><td></td><td>{{ count }}</td><td>{{ share(count) }}</td></tr></tfoot>
 {% endmacro %}
 {% set repairs = repaired | sum(attribute="total") %}
+{% set acted = "repaired or changed on request" if asked else "repaired" %}
 {% set most = [1, unreadable_total, (dropped + repaired) | map(attribute="total") | max] | max %}
 <!doctype html>
 <html lang="en">
@@ -54,13 +55,13 @@ TEMPLATE = """
 <main>
 <h1>{{ kept }} of {{ total }} images kept</h1>
 <div class="split" role="img"
-aria-label="{{ alone.total }} left alone, {{ repairs }} repaired, {{ total - kept }} dropped">
+aria-label="{{ alone.total }} left alone, {{ repairs }} {{ acted }}, {{ total - kept }} dropped">
 {% for count, colour in ((alone.total, "all"), (repairs, "acted"), (total - kept, "dropped")) %}
 <span class="{{ colour }}" style="width: {{ "%.2f" % (100 * count / (total or 1)) }}%"></span>
 {% endfor %}
 </div>
 <p><i class="key all"></i><span>left alone {{ share(alone.total) }}</span>
-<i class="key acted"></i><span>repaired {{ share(repairs) }}</span>
+<i class="key acted"></i><span>{{ acted }} {{ share(repairs) }}</span>
 <i class="key dropped"></i><span>dropped {{ share(total - kept) }}</span></p>
 <div class="counts">
 <table>

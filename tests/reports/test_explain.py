@@ -148,6 +148,7 @@ def named() -> pa.Table:
     ("name", "rows"),
     [
         pytest.param("a/face.png", [0], id="path"),
+        pytest.param("/crawl/a/face.png", [0], id="path with folders before it"),
         pytest.param("face.png", [0, 1], id="file name"),
         pytest.param("abcdef02", [1], id="id"),
         pytest.param("ABCDEF02", [1], id="id in capitals"),
