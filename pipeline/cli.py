@@ -21,6 +21,7 @@ from pipeline.params import load_params
 from pipeline.reports.explain import MOST, changes, find_images
 from pipeline.reports.explain import explain as explanation_of
 from pipeline.reports.grids import grid, write_png
+from pipeline.runs import past_invocations, table
 from pipeline.verdicts import read_verdicts
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -97,6 +98,14 @@ def explain(
     elif used != now:
         typer.echo(f"\nThe thresholds are those that the verdict was made with. {paths.PARAMS} has changed since:")
         typer.echo("\n".join(f"  {change}" for change in changes(used, now)))
+
+
+@app.command()
+def runs(most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many, the newest first.")] = 20) -> None:
+    """List what was run: stages, figures, and the settings that differ; * marks the run whose results are here now."""
+    with _faults():
+        found = past_invocations(most)
+    typer.echo(table(found) if found else "nothing was run yet; run 'dvc repro'")
 
 
 def _open(weights: Path) -> Generator:

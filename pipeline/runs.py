@@ -1,0 +1,80 @@
+"""What was run: a line an invocation of dvc, for `dcgan runs`, with the columns that the MLflow UI shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from pipeline.invocation import input_digests
+from pipeline.tracking import PARENT_TAG, open_store
+
+
+class Invocation(NamedTuple):
+    """One invocation of dvc: its settings and figures, the stages that it ran, and whether its results are here now."""
+
+    name: str
+    started: datetime
+    status: str
+    stages: Sequence[str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    here: bool
+
+
+def past_invocations(most: int) -> list[Invocation]:
+    """Return the newest invocations, at most so many, the newest first.
+
+    The results here are those of the newest one whose evaluate stage read what dvc.lock has now: an invocation that
+    starts no stage leaves no run, but what it leaves here was made by one.
+    """
+    found, current, seen = [], set(input_digests("evaluate").items()), False
+    with open_store() as (client, experiment_id):
+        newest = ["attributes.start_time DESC"]
+        for parent in client.search_runs(
+            [experiment_id], "tags.kind = 'invocation'", max_results=most, order_by=newest
+        ):
+            own = client.search_runs([experiment_id], f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
+            children = {child.data.tags["stage"]: child for child in reversed(own)}
+            metrics = dict(parent.data.metrics)
+            if "filter" in children and children["filter"].data.metrics.get("input"):
+                metrics["kept"] = children["filter"].data.metrics["kept"] / children["filter"].data.metrics["input"]
+            here = False
+            if "evaluate" in children and children["evaluate"].info.status == "FINISHED" and not seen:
+                inputs = children["evaluate"].inputs
+                read = {(one.dataset.name, one.dataset.digest) for one in inputs.dataset_inputs} if inputs else set()
+                here = seen = bool(current) and current <= read
+            started = datetime.fromtimestamp(parent.info.start_time / 1000).astimezone()
+            name, status = str(parent.info.run_name), str(parent.info.status)
+            found.append(Invocation(name, started, status, list(children), parent.data.params, metrics, here))
+    return found
+
+
+def table(invocations: Sequence[Invocation]) -> str:
+    """Return a line an invocation below a line of headings; of the settings, those in which the invocations differ.
+
+    A setting that an older invocation did not have yet is left blank there, and is no difference.
+    """
+    keys = sorted({key for one in invocations for key in one.params})
+    differing = [key for key in keys if len({one.params[key] for one in invocations if key in one.params}) > 1]
+    headings = ["", "name", "started", "status", "stages", "KID×1000", "precision", "recall", "img/s", "kept"]
+    lines = [[*headings, *differing]]
+    for one in invocations:
+        figures = one.metrics
+        kid = (
+            f"{figures['kid_lite0_raw']:.1f} ± {figures['kid_lite0_raw_se']:.1f}" if "kid_lite0_raw" in figures else ""
+        )
+        lines.append(
+            [
+                "*" if one.here else "",
+                *(one.name, f"{one.started:%Y-%m-%d %H:%M}", one.status.lower(), " ".join(one.stages), kid),
+                *(f"{figures[key]:.3f}" if key in figures else "" for key in ("precision", "recall")),
+                f"{figures['img_per_s']:.0f}" if "img_per_s" in figures else "",
+                f"{figures['kept']:.1%}" if "kept" in figures else "",
+                *(one.params.get(key, "") for key in differing),
+            ]
+        )
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

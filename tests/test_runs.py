@@ -1,0 +1,78 @@
+"""Against a real MLflow store, as in test_tracking.py."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Params
+from pipeline.runs import Invocation, past_invocations, table
+from pipeline.tracking import PROCESS_TAG, stage_run
+
+# MLflow's own dependencies warn of each other's changes; that is not this project's to mend.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+)
+
+DVC_YAML = """stages:
+  filter:
+    cmd: x
+  evaluate:
+    cmd: x
+    deps:
+    - models/generator.safetensors
+"""
+DVC_LOCK = """schema: '2.0'
+stages:
+  train:
+    cmd: x
+    outs:
+    - path: models/generator.safetensors
+      md5: {digest}
+"""
+
+
+def locked(digest: str) -> None:
+    Path("dvc.lock").write_text(DVC_LOCK.format(digest=digest * 32))
+
+
+def test_what_was_run_and_whose_results_are_here(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    Path("dvc.yaml").write_text(DVC_YAML)
+    parents = []
+    for digest, name, lr in (("a", "first", 0.1), ("b", "second", 0.2)):
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        locked(digest)
+        changed = params.model_copy(update={"lr": lr})
+        with stage_run("filter", changed) as run:
+            run.log_metrics({"input": 8, "kept": 6})
+        with stage_run("evaluate", changed) as run:
+            run.log_parent_metrics({"kid_lite0_raw": 100 * lr, "kid_lite0_raw_se": 1.0})
+        parents.append(run.parent_id)
+        # Each test process is one invocation; the next run shall be another one's.
+        run._client.set_tag(run.parent_id, PROCESS_TAG, name)
+
+    locked("a")
+    newest, oldest = past_invocations(10)
+    assert [newest.name, oldest.name] == ["second", "first"]
+    assert (newest.here, oldest.here) == (False, True)
+    assert sorted(oldest.stages) == ["evaluate", "filter"]
+    assert oldest.metrics["kept"] == 0.75
+    assert oldest.params["lr"] == "0.1"
+    assert [one.name for one in past_invocations(1)] == ["second"]
+
+    lines = table([newest, oldest]).splitlines()
+    assert lines[0].split()[-1] == "lr"
+    assert "10.0 ± 1.0" in lines[2]
+    assert lines[2].startswith("*")
+    assert lines[1].split()[-1] == "0.2"
+
+
+def test_a_run_without_figures_has_blanks() -> None:
+    one = Invocation("quick", datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "FAILED", ["train"], {"lr": "0.1"}, {}, False)
+    heading, line = table([one]).splitlines()
+    assert "lr" not in heading.split()
+    assert line.split() == ["quick", "2026-01-02", "03:04", "failed", "train"]
