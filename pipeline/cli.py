@@ -20,13 +20,13 @@ from pipeline.errors import ParamsError, StageError
 from pipeline.params import load_params
 from pipeline.reports.explain import MOST, changes, find_images
 from pipeline.reports.explain import explain as explanation_of
-from pipeline.reports.grids import grid, write_png
+from pipeline.reports.grids import grid, write_gif, write_png
 from pipeline.runs import past_invocations, table
 from pipeline.verdicts import read_verdicts
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
-BATCH_SIZE = 64
+BATCH_SIZE, FRAME_MS = 64, 80
 
 Weights = Annotated[Path, typer.Option(help="The generator, as the train stage writes it.")]
 Seed = Annotated[int, typer.Option(min=0, help="Other faces for another seed.")]
@@ -74,6 +74,31 @@ def interpolate(
     start, end = torch.split(sample_noise(2 * rows, netG.nz, seed) * truncation, rows)
     write_png(grid(pictures_of(netG, noise_between(start, end, steps), BATCH_SIZE), steps), out)
     typer.echo(f"{rows} rows of {steps} faces: {out}")
+
+
+@app.command()
+def walk(
+    out: Annotated[Path, typer.Option(help="The .gif file.")] = Path("walk.gif"),
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces walk side by side.")] = 16,
+    columns: Annotated[int, typer.Option(min=1, help="Faces in a row.")] = 4,
+    stops: Annotated[int, typer.Option(min=2, help="Faces that each one passes before it is back at the first.")] = 4,
+    steps: Annotated[int, typer.Option(min=2, help="Frames from one stop to the next.")] = 12,
+    seed: Seed = 0,
+    truncation: Truncation = 1.0,
+    weights: Weights = paths.GENERATOR,
+) -> None:
+    """Draw faces that turn into others and back again, as an endless film."""
+    if out.suffix != ".gif":
+        raise typer.BadParameter("must be a .gif file", param_hint="--out")
+    netG = _open(weights)
+    places = (sample_noise(stops * count, netG.nz, seed) * truncation).unflatten(0, (stops, count))
+    legs = noise_between(places.flatten(0, 1), places.roll(-1, 0).flatten(0, 1), steps + 1)
+    # Each leg ends where the next one begins.
+    noise = legs.unflatten(0, (stops, count, steps + 1))[:, :, :-1].transpose(1, 2).flatten(0, 2)
+    faces = pictures_of(netG, noise, BATCH_SIZE)
+    frames = [grid(faces[at : at + count], columns) for at in range(0, len(faces), count)]
+    write_gif(frames, out, FRAME_MS)
+    typer.echo(f"{len(frames)} frames of {count} faces: {out}")
 
 
 @app.command()

@@ -98,9 +98,27 @@ def test_the_way_between_two_faces_begins_and_ends_with_them(weights: str) -> No
     assert np.abs(last.astype(int) - pixels("ends/2.png")).max() <= 1
 
 
+def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
+    words = ["walk", "--out", "walk.gif", "-n", "2", "--columns", "2", "--stops", "3", "--steps", "4", "--seed", "5"]
+    assert dcgan(*words) == (0, "12 frames of 2 faces: walk.gif\n")
+    dcgan("generate", "--out", "stops", "-n", "6", "--seed", "5")
+    with Image.open("walk.gif") as film:
+        assert (film.n_frames, film.size) == (12, (2 * 32 + 3 * 2, 32 + 2 * 2))
+        for stop in range(3):
+            film.seek(4 * stop)
+            frame = np.asarray(film.convert("RGB")).astype(int)
+            for face in range(2):
+                left = 2 + 34 * face
+                # A GIF has 256 colours.
+                shown, drawn = frame[2:34, left : left + 32], pixels(f"stops/{2 * stop + face}.png")
+                assert np.abs(shown - drawn).mean() < 8
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        pytest.param(["walk", "--out", "walk.png"], id="no GIF"),
+        pytest.param(["walk", "--stops", "1"], id="a walk on the spot"),
         pytest.param(["generate", "--count", "0"], id="no faces"),
         pytest.param(["generate", "--count", "many"], id="no number"),
         pytest.param(["generate", "--seed", "-1"], id="a negative seed"),
