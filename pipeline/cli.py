@@ -91,10 +91,10 @@ def walk(
     if out.suffix != ".gif":
         raise typer.BadParameter("must be a .gif file", param_hint="--out")
     netG = _open(weights)
-    places = (sample_noise(stops * count, netG.nz, seed) * truncation).unflatten(0, (stops, count))
+    places = (sample_noise(stops * count, netG.nz, seed) * truncation).view(stops, count, netG.nz, 1, 1)
     legs = noise_between(places.flatten(0, 1), places.roll(-1, 0).flatten(0, 1), steps + 1)
     # Each leg ends where the next one begins.
-    noise = legs.unflatten(0, (stops, count, steps + 1))[:, :, :-1].transpose(1, 2).flatten(0, 2)
+    noise = legs.view(stops, count, steps + 1, netG.nz, 1, 1)[:, :, :-1].transpose(1, 2).flatten(0, 2)
     faces = pictures_of(netG, noise, BATCH_SIZE)
     frames = [grid(faces[at : at + count], columns) for at in range(0, len(faces), count)]
     write_gif(frames, out, FRAME_MS)
