@@ -132,6 +132,10 @@ def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
         "clean_dropped": round(wrong["clean"] / counts["clean"], 4),
         "clean_touched": round(touched["clean"] / counts["clean"], 4),
         "keep_mangled": sum(mangled.values()),
+        **{
+            f"recall.{kind}": round(found[kind] / (found[kind] + missed[kind]), 3)
+            for kind in sorted({**found, **missed})
+        },
         **{f"gain_db.{kind}": round(float(np.mean(values)), 2) for kind, values in sorted(gains.items())},
         "img_per_s": round(len(verdicts) / seconds, 1),
     }
