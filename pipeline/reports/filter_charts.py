@@ -32,7 +32,7 @@ SAYS = {
     "white": "the level that the brightest pixels reach",
     "information": "how many colours, in bits",
     "edges": "the share of pixels beside an edge",
-    "blur": "how little a further blur changes, 0 to 1",
+    "blur": "how little a further blur changes in the worst direction, 0 to 1",
     "sharpness": "fine detail over contrast",
     "noise": "deviation of the noise, in grey levels",
     "impulses": "the share of lone white or black dots",

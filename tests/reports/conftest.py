@@ -26,7 +26,7 @@ FATES: dict[str, Callable[[float], dict[str, Any]]] = {
     "aspect": lambda s: {"reason": "aspect", "width": 96 * (3.1 + 3 * s)},
     "too small": lambda s: {"reason": "too small", "height": 31 - 20 * s, "width": 40},
     "uniform": lambda s: {"reason": "uniform", "information": 1.0 - s},
-    "blurry": lambda s: {"reason": "blurry", "blur": 0.45 + s / 3, "sharpness": 0.44 - s / 3},
+    "blurry": lambda s: {"reason": "blurry", "blur": 0.47 + s / 3, "sharpness": 0.2 - s / 8},
     "exact duplicate": lambda _: {"reason": "exact duplicate", "duplicate_of": 0, "difference": 0.0},
     "near duplicate": lambda s: {"reason": "near duplicate", "duplicate_of": 0, "difference": 0.19 - s / 6},
     "holdout twin": lambda s: {"reason": "holdout twin", "duplicate_of": 1, "difference": 0.19 - s / 6},
@@ -38,7 +38,7 @@ FATES: dict[str, Callable[[float], dict[str, Any]]] = {
     "dark": lambda s: {"repair": "dark", "gamma": 2.6 + 2 * s},
     "jpeg blocks": lambda s: {"repair": "jpeg blocks", "blockiness": 2.4 + 2 * s},
     "not cured": lambda s: {"noise": 7.5 + 20 * s},
-    "good": lambda s: {"blur": 0.43 - s / 4, "sharpness": 0.46 + s, "gamma": 1 + s},
+    "good": lambda s: {"blur": 0.45 - s / 4, "sharpness": 0.22 + s / 4, "gamma": 1 + s},
 }
 
 
