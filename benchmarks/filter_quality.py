@@ -14,6 +14,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from pipeline.codec import Pixels, decode
 from pipeline.params import load_params
 from pipeline.records import read_rows
 from pipeline.sources.importing import import_source
-from pipeline.workers import open_workers
+from pipeline.workers import Workers, open_workers
 
 Label = dict[str, str]
 
@@ -141,16 +142,26 @@ def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Score the filter on PATH and print one line of JSON last."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+def _loaded(seconds: float) -> None:
+    """Keep a worker, which has loaded this module and so the whole filter, from taking another's turn."""
+    time.sleep(seconds)
+
+
+def warm_up(workers: Workers, processes: int) -> None:
+    """Have so many workers load the filter's libraries, which is then not timed."""
+    list(workers.map(_loaded, [1.0] * processes, label="start", sizes=[0] * processes))
+
+
+def run_on_labelled_set(doc: str | None, figures: Callable[[Path, Path, int], dict[str, Any]]) -> None:
+    """Read PATH from the command line, call figures(set, work folder, processes), and print one line of JSON last."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n", maxsplit=1)[0])
     parser.add_argument("path", type=Path)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        print(json.dumps(score(labelled_set(arguments.path, work), work, arguments.workers)))
+        print(json.dumps(figures(labelled_set(arguments.path, work), work, arguments.workers)))
 
 
 if __name__ == "__main__":
-    main()
+    run_on_labelled_set(__doc__, score)

@@ -34,6 +34,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
+from benchmarks.filter_quality import warm_up
 from pipeline.cleaning.hashing import close_pairs
 from pipeline.cleaning.run import filter_shards
 from pipeline.codec import Pixels, decode
@@ -76,11 +77,6 @@ def make_shard(number: int, faces: Sequence[Path], each: int, target: Path) -> i
             yield to_row(row, Item(path=f"{row}.jpg", data=data, source="filter_scale"), crawl)
 
     return write_shard(target / f"{number:05d}.parquet", rows(), RAW_SCHEMA)
-
-
-def _loaded(seconds: float) -> None:
-    """Keep a worker, which has loaded this module and so the whole filter, from taking another's turn."""
-    time.sleep(seconds)
 
 
 class TimedWorkers(Workers):
@@ -126,7 +122,7 @@ def filtered(raw: Path, clean: Path, processes: int) -> dict[str, Any]:
     """Filter a folder of shards, in a process of its own, and return its figures."""
     params = load_params()
     with peak_memory() as peak, open_workers(processes) as workers:
-        list(workers.map(_loaded, [1.0] * processes, label="start", sizes=[0] * processes))
+        warm_up(workers, processes)
         timed = TimedWorkers(workers)
         started = time.monotonic()
         verdicts: pa.Table = filter_shards(raw, clean, clean / "cache", params.image_size, params.filter, timed)

@@ -18,18 +18,16 @@ ratio is our images a second, import included, over cleanvision's, the faster of
 
 from __future__ import annotations
 
-import argparse
 import json
 import site
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.filter_quality import labelled_set, read_labels, reject_score, rejects
+from benchmarks.filter_quality import read_labels, reject_score, rejects, run_on_labelled_set, warm_up
 from pipeline.cleaning.run import filter_shards
 from pipeline.codec import DecodeError, decode
 from pipeline.params import load_params
@@ -85,16 +83,11 @@ def one_each(dropped: set[str], duplicates: list[list[str]]) -> set[str]:
     return gone
 
 
-def _loaded(seconds: float) -> None:
-    """Keep a worker, which has loaded this module and so the whole filter, from taking another's turn."""
-    time.sleep(seconds)
-
-
 def run_ours(root: Path, work: Path, processes: int) -> tuple[set[str], float, float]:
     """Return what the filter drops, and the seconds that the import and the filter took."""
     params = load_params()
     with open_workers(processes) as workers:
-        list(workers.map(_loaded, [1.0] * processes, label="start", sizes=[0] * processes))
+        warm_up(workers, processes)
         started = time.monotonic()
         import_source(root / "images", params.crawl, work / "raw", workers)
         imported = time.monotonic()
@@ -140,16 +133,5 @@ def compare(root: Path, work: Path, processes: int) -> dict[str, Any]:
     return figures
 
 
-def main() -> None:
-    """Compare on PATH and print one line of JSON last."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        print(json.dumps(compare(labelled_set(arguments.path, work), work, arguments.workers)))
-
-
 if __name__ == "__main__":
-    main()
+    run_on_labelled_set(__doc__, compare)
