@@ -19,15 +19,20 @@ from pipeline.dcgan.networks import Discriminator, Generator
 from pipeline.params import Params
 
 
-def classic_training(root: Path, params: Params, device: torch.device) -> Iterator[float]:
-    """Train for ever on the pictures below root/CLASS/ and yield, after each step, the seconds it waited for data."""
+def classic_training(
+    root: Path, params: Params, device: torch.device, netG: Generator, loaders: int = 2
+) -> Iterator[float]:
+    """Train netG for ever on the pictures below root/CLASS/ and yield, after each step, the seconds it waited for data.
+
+    loaders: the DataLoader's processes; 0 loads within the loop.
+    """
     size = params.image_size
     normalize = transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     chain = [transforms.Resize(size), transforms.CenterCrop(size), transforms.ToTensor(), normalize]
     dataset = datasets.ImageFolder(str(root), transform=transforms.Compose(chain))
-    loader = DataLoader(dataset, batch_size=params.batch_size, shuffle=True, num_workers=2)
+    loader = DataLoader(dataset, batch_size=params.batch_size, shuffle=True, num_workers=loaders)
 
-    netG = Generator(nz=params.nz, ngf=params.ngf, nc=params.nc, image_size=size).to(device).apply(_init)
+    netG.to(device).apply(_init)
     features = Discriminator(ndf=params.ndf, nc=params.nc, image_size=size)
     netD = nn.Sequential(features, nn.Sigmoid()).to(device).apply(_init)
     criterion = nn.BCELoss()

@@ -28,6 +28,7 @@ from pipeline.dcgan.batches import on_device, to_images
 from pipeline.dcgan.device import open_fabric, precision_of
 from pipeline.dcgan.figures import Row
 from pipeline.dcgan.losses import FAKE, REAL, bce
+from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.state import new_state
 from pipeline.dcgan.trainer import train
 from pipeline.faces import Faces
@@ -79,7 +80,8 @@ def compare(ngf: int, turns: int, steps: int, work: Path) -> dict[str, Any]:
     def note(figures: Row, _: Faces) -> None:
         rates.append(figures["img_per_s"])
 
-    classic, classic_rates, waits = classic_training(work / f"ngf{ngf}", params, fabric.device), [], []
+    netG = Generator(nz=params.nz, ngf=ngf, nc=params.nc, image_size=params.image_size)
+    classic, classic_rates, waits = classic_training(work / f"ngf{ngf}", params, fabric.device, netG), [], []
     for turn in range(turns + 1):
         longer = params.model_copy(update={"num_epochs": turn + 1})
         train(state, faces, longer, fabric, report=note, save=lambda _: None)
