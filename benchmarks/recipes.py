@@ -83,7 +83,7 @@ def outcome(recipe: str, seed: int, setting: Setting) -> Outcome:
     if recipe == CLASSIC:
         netG, shown = train_classic(setting.work / "files", params, setting.seconds)
     else:
-        fabric = open_fabric(0, params.train.precision)
+        fabric = open_fabric(params.model_copy(update={"ngpu": 0}))
         netG, shown = train_recipe(RECIPES[recipe], faces, params, fabric, setting.seconds)
     real = np.load(setting.work / "holdout.npy")
     drawn = generate(netG, sample_noise(len(real), params.nz, seed), 100)

@@ -73,7 +73,7 @@ def compare(ngf: int, turns: int, steps: int, work: Path) -> dict[str, Any]:
     """Run both loops in turns at that width and return their figures."""
     read = load_params()
     params = read.model_copy(update={"ngf": ngf, "ndf": ngf})
-    fabric = open_fabric(params.ngpu, params.train.precision)
+    fabric = open_fabric(params)
     faces = draw_faces(steps * params.batch_size, work / f"ngf{ngf}" / "faces", params.image_size)
     state, rates = new_state(params, fabric.device), []
 

@@ -117,6 +117,15 @@ class TrainParams(Section):
     ema_rampup: Annotated[float, Field(gt=0.0)]
     log_steps: Positive
     gif_frames: Annotated[int, Field(ge=2)]
+    quick_kid_images: Annotated[int, Field(ge=0)]
+    quick_kid_kimg: Annotated[float, Field(gt=0.0)]
+    collapse_ticks: Positive
+    collapse_D_G_z: Share
+    collapse_lossG: Threshold
+    collapse_diversity: Threshold
+    stop_on_collapse: bool
+    sync_batchnorm: bool
+    cpu_processes: Positive
     min_steps: Count
     checkpoint_minutes: Annotated[float, Field(gt=0.0)]
     keep_checkpoints: Positive
@@ -125,6 +134,7 @@ class TrainParams(Section):
 class EvaluateParams(Section):
     """How much is compared, and how."""
 
+    generator: Literal["last", "best"]
     n_generated: Annotated[int, Field(ge=64)]
     n_real: Annotated[int, Field(ge=64)]
     kid_subsets: Annotated[int, Field(ge=2)]

@@ -18,6 +18,7 @@ FACES = Path("data/faces")
 
 GENERATOR = Path("models/generator.safetensors")
 GENERATOR_LIVE = Path("models/generator_live.safetensors")
+GENERATOR_BEST = Path("models/generator_best.safetensors")
 DISCRIMINATOR = Path("models/discriminator.safetensors")
 
 METRICS = Path("metrics")

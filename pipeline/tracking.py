@@ -5,10 +5,11 @@ mlflow takes seconds to import, so it is imported when the first run is opened, 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ EXPERIMENT = "anime-dcgan"
 
 PARENT_TAG = "mlflow.parentRunId"
 PROCESS_TAG = "process"
+MOST_AT_ONCE = 1000  # figures that MLflow takes in a call
 
 
 class StageRun:
@@ -48,6 +50,13 @@ class StageRun:
     def log_parent_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log headline figures onto the invocation's run, where the UI compares experiments."""
         self._guard("figures", lambda: self._log_metrics(self.parent_id, metrics, None))
+
+    def log_rows(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Log the points of curves, in as few calls as may be: figures by name, at the step under the name `step`."""
+        points = [(key, value, int(row["step"])) for row in rows for key, value in row.items() if key != "step"]
+        for start in range(0, len(points), MOST_AT_ONCE):
+            batch = points[start : start + MOST_AT_ONCE]
+            self._guard("figures", partial(self._log_points, self.run_id, batch))
 
     def log_image(self, pixels: Pixels, key: str, step: int) -> None:
         """Log RGB uint8 (H, W, 3) under a key and a step, for the image grid."""
@@ -71,17 +80,32 @@ class StageRun:
 
         self._guard("tags", tag)
 
+    @contextmanager
+    def watch_system(self) -> Iterator[None]:
+        """Log what cores, memory, disk, network and GPUs do while the block lasts, as curves `system/…`."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it says when it starts and ends
+        monitor = SystemMetricsMonitor(self.run_id, tracking_uri=tracking_uri())  # type: ignore[no-untyped-call]
+        self._guard("system metrics", monitor.start)
+        try:
+            yield
+        finally:
+            self._guard("system metrics", monitor.finish)
+
     def end(self, status: str) -> None:
         """End the stage's run, and its parent until the next stage begins: FINISHED, FAILED or KILLED."""
         for run_id in (self.run_id, self.parent_id):
             self._guard("the end of a run", partial(self._client.set_terminated, run_id, status))
 
     def _log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int | None) -> None:
+        self._log_points(run_id, [(key, value, step or 0) for key, value in metrics.items()])
+
+    def _log_points(self, run_id: str, points: Sequence[tuple[str, float, int]]) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        batch = [Metric(key, float(value), now, step or 0) for key, value in metrics.items()]
-        self._client.log_batch(run_id, metrics=batch)
+        self._client.log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value, step in points])
 
     def _log_inputs(self, digests: Mapping[str, str]) -> None:
         from mlflow.entities import Dataset, DatasetInput

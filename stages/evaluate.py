@@ -1,6 +1,6 @@
 """evaluate: measure what netG draws against real faces that it never saw, and show it.
 
-Reads   models/generator.safetensors, models/generator_live.safetensors, data/faces/*.npy
+Reads   models/generator.safetensors (or generator_best), models/generator_live.safetensors, data/faces/*.npy
 Writes  metrics/evaluate.json, plots/samples.png, real_vs_generated.png, interpolation.png, nearest.png
 """
 
@@ -12,7 +12,6 @@ import torch
 
 from pipeline import paths
 from pipeline.atomic import write_json
-from pipeline.dcgan.device import choose_accelerator
 from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.coverage import nearest
@@ -32,9 +31,10 @@ def main() -> None:
     knobs = params.evaluate
     with stage_run("evaluate", params) as run:
         began = time.monotonic()
-        device = torch.device(choose_accelerator(params.ngpu, torch.cuda.device_count()))
+        device = torch.device("cuda" if params.ngpu and torch.cuda.device_count() else "cpu")
         run.set_tags({"device": device.type})
-        nets = {"": load_generator(paths.GENERATOR, device)}
+        shown = paths.GENERATOR_BEST if knobs.generator == "best" else paths.GENERATOR
+        nets = {"": load_generator(shown, device)}
         if paths.GENERATOR_LIVE.exists():
             nets["live"] = load_generator(paths.GENERATOR_LIVE, device)
         rulers = {name: spread(faces, knobs.n_real) for name, faces in load_rulers().items()}

@@ -10,7 +10,7 @@ from pipeline.params import flatten, read_yaml
 STAGES = ("crawl-import", "filter", "resize", "train", "evaluate")
 
 # What starts work, finds files and reports on it, but can't change what comes out.
-PLUMBING = {"atomic", "errors", "invocation", "params", "paths", "tracking", "workers"}
+PLUMBING = {"atomic", "digest", "errors", "invocation", "params", "paths", "tracking", "workers"}
 
 # Settings that change no result, only how it is come by.
 IN_NO_STAGE = {
@@ -19,6 +19,11 @@ IN_NO_STAGE = {
     "ngpu",
     "filter.cache_days",
     "train.min_steps",
+    "train.collapse_ticks",
+    "train.collapse_D_G_z",
+    "train.collapse_lossG",
+    "train.collapse_diversity",
+    "train.stop_on_collapse",
     "train.checkpoint_minutes",
     "train.keep_checkpoints",
 }

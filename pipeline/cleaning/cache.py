@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import pipeline.codec
 from pipeline.atomic import whole_file
 from pipeline.cleaning.verdict import COPY_RULES, DROP_RULES, REPAIR_RULES
+from pipeline.digest import file_digest
 from pipeline.errors import StageError
 from pipeline.params import FilterParams
 
@@ -39,12 +40,6 @@ class Cached(NamedTuple):
 
     measures: Mapping[str, Path]
     compared: Path
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def measures_file(folder: Path, digest: str, image_size: int, work_side: int) -> Path:

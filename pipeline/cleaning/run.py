@@ -10,10 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.atomic import remove_unfinished
-from pipeline.cleaning.cache import CODE, Cached, compared_file, file_digest, forget_unused, measures_file, mended_file
+from pipeline.cleaning.cache import CODE, Cached, compared_file, forget_unused, measures_file, mended_file
 from pipeline.cleaning.decide import decide
 from pipeline.cleaning.duplicates import Rows
 from pipeline.cleaning.inspect import CleanJob, MeasureJob, clean_shard, measure_shard
+from pipeline.digest import file_digest
 from pipeline.params import FilterParams
 from pipeline.records import require_shards, shard_sizes
 from pipeline.workers import Workers

@@ -29,12 +29,13 @@ def augment(images: Tensor, params: AugmentParams, rng: torch.Generator) -> Tens
 def color(images: Tensor, rng: torch.Generator) -> Tensor:
     """Shift the brightness by up to ±0.5, scale the saturation by 0 to 2 and the contrast by 0.5 to 1.5."""
     brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, generator=rng, device=images.device)
-    images = images + (brightness - 0.5)
+    brightness, saturation, contrast = brightness - 0.5, saturation * 2, contrast + 0.5
     grey = images.mean(dim=1, keepdim=True)
-    images = grey + (images - grey) * (saturation * 2)
-    level = images.mean(dim=(1, 2, 3), keepdim=True)
-    scaled: Tensor = level + (images - level) * (contrast + 0.5)
-    return scaled
+    level = grey.mean(dim=(2, 3), keepdim=True)
+    # Brightness, then saturation about the grey, then contrast about the mean, in one pass over the pixels.
+    offset = brightness + (1 - contrast) * level
+    changed: Tensor = images * (saturation * contrast) + (grey * ((1 - saturation) * contrast) + offset)
+    return changed
 
 
 def translation(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -44,9 +45,10 @@ def translation(images: Tensor, rng: torch.Generator) -> Tensor:
     moves = torch.randint(-reach, reach + 1, (count, 2), generator=rng, device=images.device)
     # Sampling at exact pixel centres: no value is interpolated, and the gradient is the opposite move. Indexing does
     # the same, but its gradient is ten times slower on a CPU.
-    affine = torch.eye(2, 3, device=images.device).repeat(count, 1, 1)
-    affine[:, :, 2] = moves / torch.tensor([width / 2, height / 2], device=images.device)
-    centres = F.affine_grid(affine, [count, channels, height, width], align_corners=False)
+    still = torch.eye(2, 3, device=images.device)[None]
+    unmoved = F.affine_grid(still, [1, channels, height, width], align_corners=False)
+    shifts = moves / torch.tensor([width / 2, height / 2], device=images.device)
+    centres = unmoved + shifts[:, None, None, :]
     return F.grid_sample(images, centres, mode="nearest", padding_mode="zeros", align_corners=False)
 
 

@@ -36,4 +36,4 @@ def epoch_batches(count: int, batch_size: int, seed: int, device: torch.device, 
 
 def to_images(pixels: Tensor) -> Tensor:
     """Return uint8 (N, H, W, C) as float32 (N, C, H, W) in [-1, 1], in channels_last layout."""
-    return pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

@@ -1,4 +1,4 @@
-"""Which device trains, and in which precision."""
+"""Which devices train, and in which precision."""
 
 from __future__ import annotations
 
@@ -6,37 +6,55 @@ import sys
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from pipeline.errors import ParamsError
+from pipeline.params import Params, TrainParams
 
 
-def open_fabric(ngpu: int, precision: str) -> Fabric:
-    """Return the Lightning Fabric that holds the device and the precision.
+def open_fabric(params: Params) -> Fabric:
+    """Return the Lightning Fabric that holds the devices and the precision of params.
 
-    ngpu: 1 takes the CUDA device, or the CPU with a warning where there is none; 0 the CPU on purpose. precision: bf16
-    and fp32 as they are named; auto is bf16 where the device multiplies it natively. Raises ParamsError for more GPUs
-    than there are, or than one.
+    ngpu: that many CUDA devices, or the CPU with a warning where there is none; 0 the CPU on purpose, with
+    train.cpu_processes. train.precision: bf16 and fp32 as they are named; auto is bf16 where the device multiplies it
+    natively. Raises ParamsError for more GPUs than there are. Where it takes several processes, each calls this within
+    processes.companions().
     """
-    accelerator = choose_accelerator(ngpu, torch.cuda.device_count())
-    if ngpu and accelerator == "cpu":
-        print(
-            "warning: ngpu is 1, but CUDA has no device: training on the CPU (set ngpu: 0 to mean it)", file=sys.stderr
-        )
-    kind = choose_precision(precision, accelerator)
+    accelerator, count = choose_devices(params.ngpu, params.train, torch.cuda.device_count())
+    kind = choose_precision(params.train.precision, accelerator)
     if accelerator == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.deterministic = True
-    return Fabric(accelerator=accelerator, devices=1, precision="bf16-mixed" if kind == "bf16" else "32-true")
+    # netD sees real and fake images before it learns from both: buffers broadcast in between would break the gradients.
+    data_parallel = DDPStrategy(cluster_environment=LightningEnvironment(), forward_sync_buffers=False)
+    return Fabric(
+        accelerator=accelerator,
+        devices=count,
+        strategy=data_parallel if count > 1 else "auto",
+        precision="bf16-mixed" if kind == "bf16" else "32-true",
+    )
 
 
-def choose_accelerator(ngpu: int, cuda_devices: int) -> str:
-    """Return `cpu` or `cuda`; see open_fabric."""
-    if ngpu > max(cuda_devices, 1):
-        raise ParamsError(f"ngpu: {ngpu} GPUs wanted, and CUDA has {cuda_devices}; set 1, or 0 for the CPU")
-    if ngpu > 1:
-        raise ParamsError(f"ngpu: {ngpu} GPUs wanted, and training runs on one; set 1")
-    return "cuda" if ngpu and cuda_devices else "cpu"
+def choose_devices(ngpu: int, knobs: TrainParams, cuda_devices: int) -> tuple[str, int]:
+    """Return `cuda` and the number of GPUs, or `cpu` and the number of processes; see open_fabric."""
+    if ngpu > cuda_devices > 0:
+        raise ParamsError(f"ngpu: {ngpu} GPUs wanted, and CUDA has {cuda_devices}; set that, or 0 for the CPU")
+    if ngpu and cuda_devices:
+        return "cuda", ngpu
+    if knobs.sync_batchnorm and knobs.cpu_processes > 1:
+        raise ParamsError("train.sync_batchnorm: torch has it for GPUs alone; set false, or train.cpu_processes: 1")
+    return "cpu", knobs.cpu_processes
+
+
+def warn_without_gpu(ngpu: int) -> None:
+    """Say so where GPUs are wanted and there is none."""
+    if ngpu and not torch.cuda.device_count():
+        print(
+            f"warning: ngpu is {ngpu}, but CUDA has no device: training on the CPU (set ngpu: 0 to mean it)",
+            file=sys.stderr,
+        )
 
 
 def choose_precision(precision: str, accelerator: str) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from pipeline import paths
+from pipeline.digest import file_digest
 from pipeline.errors import StageError
 from pipeline.params import Params, flatten, read_yaml
 
 
-def training_key(params: Params, data_digest: str, device: str, precision: str) -> str:
+def training_key(params: Params, data_digest: str, device: str, processes: int, precision: str) -> str:
     """Return the fingerprint of the training that dvc.yaml's train stage describes; StageError where it has none.
 
     The code and the params that count are those that dvc.yaml lists: so DVC and the checkpoints can't disagree.
@@ -26,7 +27,8 @@ def training_key(params: Params, data_digest: str, device: str, precision: str) 
         raise StageError(f"{paths.DVC_YAML} has no stage named train") from None
     flat = flatten(params.model_dump())
     listed = {key: flat[key] for key in stage["params"]}
-    runtime = {"data": data_digest, "device": device, "precision": precision, "torch": torch.__version__}
+    devices = f"{device} {processes}"
+    runtime = {"data": data_digest, "device": devices, "precision": precision, "torch": torch.__version__}
     return fingerprint(code_digests(map(Path, stage["deps"])), listed, runtime)
 
 
@@ -41,9 +43,3 @@ def code_digests(deps: Iterable[Path]) -> dict[str, str]:
     """Return {path: SHA-256} for the Python files among deps, which are files and folders."""
     files = [file for dep in deps for file in (sorted(dep.rglob("*.py")) if dep.is_dir() else [dep])]
     return {str(file): file_digest(file) for file in files if file.suffix == ".py"}
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,19 +1,41 @@
-"""What a training leaves behind: the networks, and the figures of the whole run."""
+"""What a training leaves behind: the networks, the curves, the film, and the figures of the whole run."""
 
 from __future__ import annotations
 
+import copy
+
 from pipeline import paths
-from pipeline.dcgan.figures import Row, row
+from pipeline.atomic import write_json
+from pipeline.dcgan.figures import COLUMNS, QUALITY_COLUMNS, Row, row, write_table
 from pipeline.dcgan.state import TrainState
+from pipeline.dcgan.trainer import fixed_noise_pictures
 from pipeline.dcgan.weights import save_weights
 from pipeline.params import Params
+from pipeline.reports.curves import training_plot
+from pipeline.reports.grids import grid, write_gif
+
+GRID_COLUMNS = 8  # of the fixed noise's pictures
+FRAME_MS = 250
+
+
+def write_outputs(state: TrainState, params: Params, epoch_steps: int, data_digest: str) -> None:
+    """Write all of it: the networks, the curves as tables and as a picture, the film, and metrics/train.json."""
+    write_networks(state, params, data_digest)
+    losses, quality = paths.PLOTS / "losses.csv", paths.PLOTS / "quick_kid.csv"
+    write_table(losses, [*state.rows, *open_row(state, epoch_steps, params)], COLUMNS)
+    write_table(quality, state.quality, QUALITY_COLUMNS)
+    training_plot(losses, quality, paths.PLOTS / "losses.png")
+    frames = state.frames | {state.step: fixed_noise_pictures(state, params)}
+    write_gif([grid(frame, GRID_COLUMNS) for frame in frames.values()], paths.PLOTS / "training.gif", FRAME_MS)
+    write_json(paths.metrics_file("train"), headline(state))
 
 
 def write_networks(state: TrainState, params: Params, data_digest: str) -> None:
-    """Write generator.safetensors (the average where it is on), generator_live and discriminator.
+    """Write generator.safetensors (the average where it is on), generator_best, generator_live and discriminator.
 
-    Their metadata says how to rebuild the network, what it learnt from (the SHA-256 of train.npy) and how, and the
-    last epoch's figures; nothing in it depends on the machine or the time.
+    The best is the one whose quick KID was lowest, and the last one where none was measured. Their metadata says how to
+    rebuild the network, what it learnt from (the SHA-256 of train.npy) and how, and the last epoch's figures; nothing
+    in it depends on the machine or the time.
     """
     recipe = ("image_size", "nc", "nz", "ngf", "ndf", "batch_size", "lr", "beta1", "num_epochs", "seed")
     metadata = {key: str(getattr(params, key)) for key in recipe} | {"data": data_digest}
@@ -22,18 +44,32 @@ def write_networks(state: TrainState, params: Params, data_digest: str) -> None:
     save_weights(paths.GENERATOR, state.shown, metadata | {"weights": average})
     save_weights(paths.GENERATOR_LIVE, state.netG, metadata | {"weights": "live"})
     save_weights(paths.DISCRIMINATOR, state.netD, metadata | {"weights": "live"})
+    best, told = copy.deepcopy(state.shown), {"weights": average}
+    if state.best is not None:
+        best.load_state_dict(state.best)
+        lowest = min(state.quality, key=lambda measured: measured["quick_kid"])
+        told |= {key: f"{value:.6g}" for key, value in lowest.items()}
+    save_weights(paths.GENERATOR_BEST, best, metadata | told)
 
 
-def loss_rows(state: TrainState, epoch_steps: int, params: Params) -> list[Row]:
-    """Return the rows of losses.csv: one for each logging interval, and one for the steps after the last whole one."""
+def open_row(state: TrainState, epoch_steps: int, params: Params) -> list[Row]:
+    """Return the row of losses.csv for the steps after the last whole tick, or none where there are none.
+
+    It is no part of the state, in which a longer training would go on within that tick.
+    """
     open_steps = state.step % params.train.log_steps
-    if not open_steps:
-        return state.rows
-    return [*state.rows, row(state.interval, open_steps, state.step, epoch_steps, params.batch_size)]
+    return [row(state.interval, open_steps, state.step, epoch_steps, params.batch_size)] if open_steps else []
 
 
-def headline(state: TrainState) -> dict[str, float]:
-    """Return the figures of metrics/train.json: the run's length and speed, and the last epoch's means."""
+def headline(state: TrainState) -> Row:
+    """Return the figures of metrics/train.json: the run's length and speed, and the last epoch's means.
+
+    And the last quick KID, and the lowest, where it was measured.
+    """
     last = state.epochs[-1]
     rate = 1000 * last["kimg"] / state.seconds
-    return last | {"seconds": round(state.seconds, 1), "img_per_s": round(rate, 1)}
+    figures = last | {"seconds": round(state.seconds, 1), "img_per_s": round(rate, 1)}
+    if state.quality:
+        figures["quick_kid"] = state.quality[-1]["quick_kid"]
+        figures["quick_kid_best"] = min(measured["quick_kid"] for measured in state.quality)
+    return figures

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 
-from pipeline.errors import StageError
+from pipeline.errors import ParamsError, StageError
 from pipeline.faces import Faces
 from pipeline.params import Params
 
 
-def plan_epoch(faces: Faces, params: Params) -> int:
-    """Return the steps in an epoch over faces (N, H, W, C); StageError where they don't fit params or fill no batch."""
+def plan_epoch(faces: Faces, params: Params, processes: int) -> int:
+    """Return the steps in an epoch over faces (N, H, W, C); StageError where they don't fit params or fill no batch.
+
+    Raises ParamsError for a batch_size that so many processes can't share, at least two faces each.
+    """
+    if params.batch_size % processes or params.batch_size < 2 * processes:
+        raise ParamsError(
+            f"batch_size: {params.batch_size} can't be shared by {processes} processes, equally and at least 2 faces "
+            f"each; set a multiple of {processes}"
+        )
     found, wanted = (
         "×".join(map(str, shape)) for shape in (faces.shape[1:], (params.image_size, params.image_size, params.nc))
     )

@@ -25,13 +25,14 @@ class TrainState:
     ema: Generator | None  # None where the average is off
     optG: torch.optim.Adam
     optD: torch.optim.Adam
-    rng: torch.Generator  # noise, flips and augmentation, on the device
     interval: Tensor  # (6,) float64 on the device: sums of losses.FIGURES over the open logging interval
     epoch: Tensor  # the same over the open epoch
     step: int = 0
     seconds: float = 0.0
     rows: list[dict[str, float]] = field(default_factory=list)  # losses.csv
     epochs: list[dict[str, float]] = field(default_factory=list)  # the figures of each epoch that is over
+    quality: list[dict[str, float]] = field(default_factory=list)  # quick_kid.csv
+    best: dict[str, Tensor] | None = None  # the shown generator's state when its quick KID was lowest
     frames: dict[int, Faces] = field(default_factory=dict)  # step → the pictures of the fixed noise at that step
 
     @property
@@ -47,13 +48,14 @@ class TrainState:
             "ema": None if self.ema is None else self.ema.state_dict(),
             "optG": self.optG.state_dict(),
             "optD": self.optD.state_dict(),
-            "rng": self.rng.get_state(),
             "interval": self.interval,
             "epoch": self.epoch,
             "step": self.step,
             "seconds": self.seconds,
             "rows": self.rows,
             "epochs": self.epochs,
+            "quality": self.quality,
+            "best": self.best,
             "frames": {step: torch.from_numpy(frame) for step, frame in self.frames.items()},
         }
 
@@ -65,11 +67,11 @@ class TrainState:
             self.ema.load_state_dict(saved["ema"])
         self.optG.load_state_dict(saved["optG"])
         self.optD.load_state_dict(saved["optD"])
-        self.rng.set_state(saved["rng"])
         self.interval.copy_(saved["interval"])
         self.epoch.copy_(saved["epoch"])
         self.step, self.seconds = saved["step"], saved["seconds"]
-        self.rows, self.epochs = saved["rows"], saved["epochs"]
+        self.rows, self.epochs, self.quality = saved["rows"], saved["epochs"], saved["quality"]
+        self.best = saved["best"]
         self.frames = {step: frame.numpy() for step, frame in saved["frames"].items()}
 
 
@@ -87,7 +89,6 @@ def new_state(params: Params, device: torch.device) -> TrainState:
         ema=copy.deepcopy(netG).eval().requires_grad_(False) if params.train.ema else None,
         optG=_adam(netG, params.lr * params.train.lr_ratio, params.beta1),
         optD=_adam(netD, params.lr, params.beta1),
-        rng=seeded(device, params.seed, "steps"),
         interval=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
         epoch=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
     )
@@ -98,6 +99,9 @@ def _adam(net: nn.Module, lr: float, beta1: float) -> torch.optim.Adam:
 
 
 def seeded(device: torch.device, seed: int, purpose: str, index: int = 0) -> torch.Generator:
-    """Return random numbers of their own for a purpose, such as one epoch's order, all driven by one seed."""
+    """Return random numbers of their own for a purpose, such as one epoch's order, all driven by one seed.
+
+    Each step has its own too: there is no stream whose place a checkpoint would have to keep.
+    """
     key = [seed, index, *purpose.encode()]
     return torch.Generator(device).manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))

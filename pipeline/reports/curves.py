@@ -6,22 +6,27 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pipeline.atomic import whole_file
 
-PANELS = {"loss": ("lossD_real", "lossD_fake", "lossG"), "probability": ("D_x", "D_G_z1", "D_G_z2")}
+PANELS = {
+    "loss": ("lossD_real", "lossD_fake", "lossG"),
+    "probability": ("D_x", "D_G_z1", "D_G_z2"),
+    "KID ×1000": ("quick_kid",),
+}
 
 
-def loss_plot(csv: Path, path: Path) -> None:
-    """Draw losses.csv as a PNG of two panels over thousands of images shown: the losses, and what netD believes.
+def training_plot(losses: Path, quality: Path, path: Path) -> None:
+    """Draw losses.csv and quick_kid.csv as a PNG of three panels over thousands of images shown.
 
-    csv: the columns kimg, lossD_real, lossD_fake, lossG, D_x, D_G_z1 and D_G_z2, one row a tick. The picture's bytes
-    depend on the table alone.
+    The losses, what netD believes, and the quick KID, whose panel stays empty where it was not measured. The picture's
+    bytes depend on the tables alone.
     """
-    table = np.atleast_1d(np.genfromtxt(csv, delimiter=",", names=True, encoding="utf-8"))
+    tables = [_read(losses), _read(losses), _read(quality)]
     # A bare Figure draws with Agg and leaves pyplot's global state, and any display, alone.
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    for axes, (unit, columns) in zip(figure.subplots(2, 1, sharex=True), PANELS.items(), strict=True):
+    figure = Figure(figsize=(9, 9), layout="constrained")
+    for axes, table, (unit, columns) in zip(figure.subplots(3, 1, sharex=True), tables, PANELS.items(), strict=True):
         for column in columns:
             axes.plot(table["kimg"], table[column], label=column, linewidth=1)
         axes.set_ylabel(unit)
@@ -30,3 +35,8 @@ def loss_plot(csv: Path, path: Path) -> None:
     axes.set_xlabel("kimg (thousands of images shown)")
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+def _read(csv: Path) -> NDArray[np.void]:
+    """Return a CSV file with a header as an array with named columns, perhaps of no rows."""
+    return np.atleast_1d(np.genfromtxt(csv, delimiter=",", names=True, encoding="utf-8"))

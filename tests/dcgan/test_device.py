@@ -3,45 +3,49 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.dcgan.device import choose_accelerator, choose_precision, open_fabric, precision_of
+from pipeline.dcgan.device import choose_devices, choose_precision, open_fabric, precision_of, warn_without_gpu
 from pipeline.errors import ParamsError
+from pipeline.params import Params
+
+
+def with_train(params: Params, **wanted: object) -> Params:
+    return params.model_copy(update={"ngpu": 0, "train": params.train.model_copy(update=wanted)})
 
 
 @pytest.mark.parametrize(
-    ("ngpu", "cuda_devices", "accelerator"),
+    ("ngpu", "cuda_devices", "devices"),
     [
-        pytest.param(0, 0, "cpu", id="the CPU on purpose"),
-        pytest.param(0, 1, "cpu", id="the CPU on purpose, beside a GPU"),
-        pytest.param(1, 1, "cuda", id="one GPU"),
-        pytest.param(1, 4, "cuda", id="one GPU of four"),
+        pytest.param(0, 0, ("cpu", 3), id="the CPU on purpose"),
+        pytest.param(0, 1, ("cpu", 3), id="the CPU on purpose, beside a GPU"),
+        pytest.param(1, 1, ("cuda", 1), id="one GPU"),
+        pytest.param(1, 4, ("cuda", 1), id="one GPU of four"),
+        pytest.param(4, 4, ("cuda", 4), id="all four GPUs"),
+        pytest.param(2, 0, ("cpu", 3), id="the CPU for want of a GPU"),
     ],
 )
-def test_accelerator(ngpu: int, cuda_devices: int, accelerator: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert choose_accelerator(ngpu, cuda_devices) == accelerator
-    assert capsys.readouterr().err == ""
+def test_devices(ngpu: int, cuda_devices: int, devices: tuple[str, int], params: Params) -> None:
+    assert choose_devices(ngpu, with_train(params, cpu_processes=3).train, cuda_devices) == devices
 
 
-def test_no_gpu_falls_back_with_one_warning(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("ngpu", "lines"), [(0, 0), (1, 1), (2, 1)])
+def test_no_gpu_is_warned_of_once(
+    ngpu: int, lines: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    open_fabric(1, "fp32")
+    warn_without_gpu(ngpu)
     warning = capsys.readouterr().err
-    assert warning.count("\n") == 1
-    assert "CUDA has no device" in warning
+    assert warning.count("\n") == lines
+    assert ("CUDA has no device" in warning) == bool(ngpu)
 
 
-@pytest.mark.parametrize(
-    ("ngpu", "cuda_devices", "words"),
-    [
-        pytest.param(2, 0, "CUDA has 0", id="two of none"),
-        pytest.param(3, 2, "CUDA has 2", id="three of two"),
-        pytest.param(2, 2, "training runs on one", id="more than one comes later"),
-    ],
-)
-def test_gpus_that_cannot_be_had(ngpu: int, cuda_devices: int, words: str) -> None:
-    with pytest.raises(ParamsError, match=f"ngpu.*{words}"):
-        choose_accelerator(ngpu, cuda_devices)
+def test_gpus_that_cannot_be_had(params: Params) -> None:
+    with pytest.raises(ParamsError, match="ngpu: 3 GPUs wanted, and CUDA has 2"):
+        choose_devices(3, params.train, 2)
+
+
+def test_batch_norm_over_cpu_processes_cannot_be_had(params: Params) -> None:
+    with pytest.raises(ParamsError, match="sync_batchnorm"):
+        choose_devices(0, with_train(params, cpu_processes=2, sync_batchnorm=True).train, 0)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +65,8 @@ def test_precision(wanted: str, flags: dict[str, bool], precision: str, monkeypa
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_fabric_computes_in_what_was_chosen(precision: str) -> None:
-    fabric = open_fabric(0, precision)
+def test_fabric_computes_in_what_was_chosen(precision: str, params: Params) -> None:
+    fabric = open_fabric(with_train(params, precision=precision))
     assert precision_of(fabric) == precision
     net = fabric.setup(torch.nn.Linear(2, 2))
     seen = []

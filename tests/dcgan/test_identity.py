@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.dcgan.identity import code_digests, file_digest, fingerprint, training_key
+from pipeline.dcgan.identity import code_digests, fingerprint, training_key
 from pipeline.errors import StageError
 from pipeline.params import Params
 
@@ -42,24 +42,19 @@ def test_digests_of_the_code_among_the_deps(tmp_path: Path) -> None:
     }
 
 
-def test_file_digest(tmp_path: Path) -> None:
-    (tmp_path / "abc").write_bytes(b"abc")
-    # FIPS 180-2, appendix B.1
-    assert file_digest(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
 def test_the_key_follows_what_dvc_yaml_lists(
     small: Callable[..., Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text("one")
     Path("dvc.yaml").write_text("stages:\n  train:\n    deps: [train.py]\n    params: [lr, train.flip, num_epochs]\n")
-    key = training_key(small(), "data", "cpu", "fp32")
-    assert training_key(small(num_epochs=99, workers=9, beta1=0.9), "data", "cpu", "fp32") == key
-    assert training_key(small(lr=0.1), "data", "cpu", "fp32") != key
-    assert training_key(small(flip=False), "data", "cpu", "fp32") != key
+    key = training_key(small(), "data", "cpu", 1, "fp32")
+    assert training_key(small(num_epochs=99, workers=9, beta1=0.9), "data", "cpu", 1, "fp32") == key
+    assert training_key(small(lr=0.1), "data", "cpu", 1, "fp32") != key
+    assert training_key(small(), "data", "cpu", 2, "fp32") != key
+    assert training_key(small(flip=False), "data", "cpu", 1, "fp32") != key
     Path("train.py").write_text("two")
-    assert training_key(small(), "data", "cpu", "fp32") != key
+    assert training_key(small(), "data", "cpu", 1, "fp32") != key
 
 
 def test_a_dvc_yaml_without_the_stage(
@@ -68,4 +63,4 @@ def test_a_dvc_yaml_without_the_stage(
     monkeypatch.chdir(tmp_path)
     Path("dvc.yaml").write_text("stages: {}\n")
     with pytest.raises(StageError, match="no stage named train"):
-        training_key(small(), "data", "cpu", "fp32")
+        training_key(small(), "data", "cpu", 1, "fp32")

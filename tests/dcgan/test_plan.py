@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from pipeline.dcgan.plan import plan_epoch, shortness
-from pipeline.errors import StageError
+from pipeline.errors import ParamsError, StageError
 from pipeline.params import Params
 
 
 def test_the_last_partial_batch_is_dropped(small: Callable[..., Params]) -> None:
-    assert plan_epoch(np.zeros((14, 32, 32, 3), np.uint8), small(batch_size=4)) == 3
+    assert plan_epoch(np.zeros((14, 32, 32, 3), np.uint8), small(batch_size=4), 1) == 3
+
+
+@pytest.mark.parametrize("batch_size", [pytest.param(5, id="no equal shares"), pytest.param(2, id="a face each")])
+def test_batches_that_processes_cannot_share(batch_size: int, small: Callable[..., Params]) -> None:
+    with pytest.raises(ParamsError, match=f"batch_size: {batch_size} can't be shared by 2 processes"):
+        plan_epoch(np.zeros((14, 32, 32, 3), np.uint8), small(batch_size=batch_size), 2)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +30,7 @@ def test_the_last_partial_batch_is_dropped(small: Callable[..., Params]) -> None
 )
 def test_faces_that_cannot_be_trained_on(shape: tuple[int, ...], words: str, small: Callable[..., Params]) -> None:
     with pytest.raises(StageError, match=words):
-        plan_epoch(np.zeros(shape, np.uint8), small())
+        plan_epoch(np.zeros(shape, np.uint8), small(), 1)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import torch
 from pipeline.dcgan.checkpoint import Checkpoint
 from pipeline.dcgan.device import open_fabric
 from pipeline.dcgan.ema import update_ema
-from pipeline.dcgan.figures import COLUMNS
-from pipeline.dcgan.state import TrainState, new_state
+from pipeline.dcgan.figures import COLUMNS, Row
+from pipeline.dcgan.state import TrainState, new_state, seeded
 from pipeline.dcgan.trainer import fixed_noise_pictures, train
 from pipeline.faces import Faces
 from pipeline.params import Params
@@ -22,15 +22,40 @@ CPU = torch.device("cpu")
 Small = Callable[..., Params]
 
 
+class Told:
+    """A report that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.ticks: list[Row] = []
+        self.scores: list[Row] = []
+        self.epochs: list[tuple[Row, Faces]] = []
+        self.collapses: list[tuple[str, int]] = []
+
+    def tick(self, figures: Row) -> None:
+        self.ticks.append(figures)
+
+    def quality(self, figures: Row) -> None:
+        self.scores.append(figures)
+
+    def epoch(self, figures: Row, pictures: Faces) -> None:
+        self.epochs.append((figures, pictures))
+
+    def collapsed(self, how: str, step: int) -> None:
+        self.collapses.append((how, step))
+
+
 class Cut(Exception):  # noqa: N818
     """Stands for a power cut."""
 
 
 def run(
-    state: TrainState, faces: Faces, params: Params, save: Callable[[TrainState], None] = lambda _: None
+    state: TrainState,
+    faces: Faces,
+    params: Params,
+    save: Callable[[TrainState], None] = lambda _: None,
+    judge: Callable[[Faces], float] | None = None,
 ) -> TrainState:
-    fabric = open_fabric(0, params.train.precision)
-    train(state, faces, params, fabric, report=lambda *_: None, save=save)
+    train(state, faces, params, open_fabric(params), report=Told(), save=save, judge=judge)
     return state
 
 
@@ -48,22 +73,25 @@ def same(one: Any, other: Any) -> bool:
 
 def test_a_run_notes_what_it_should(faces: Faces, small: Small) -> None:
     params = small(num_epochs=3)
-    reports, saved_at = [], []
+    told, saved_at = Told(), []
     state = new_state(params, CPU)
     train(
         state,
         faces,
         params,
-        open_fabric(0, "fp32"),
-        report=lambda figures, pictures: reports.append((figures, pictures)),
+        open_fabric(params),
+        report=told,
         save=lambda state: saved_at.append(state.step),
     )
     assert saved_at == [3, 6, 9]
     assert [row["step"] for row in state.rows] == [2, 4, 6, 8]
-    assert all(set(row) == set(COLUMNS) for row in state.rows)
-    assert [figures["step"] for figures, _ in reports] == [3, 6, 9]
-    assert [figures for figures, _ in reports] == state.epochs
-    for figures, pictures in reports:
+    assert all(set(row) == {*COLUMNS, "lossD", "diversity", "img_per_s"} for row in state.rows)
+    assert told.ticks == state.rows
+    assert all(0 < row["diversity"] < 1 and row["img_per_s"] > 0 for row in state.rows)
+    assert (told.collapses, told.scores, state.quality, state.best) == ([], [], [], None)
+    assert [figures["step"] for figures, _ in told.epochs] == [3, 6, 9]
+    assert [figures for figures, _ in told.epochs] == state.epochs
+    for figures, pictures in told.epochs:
         assert figures["kimg"] == figures["step"] * 4 / 1000
         assert figures["lossD"] == figures["lossD_real"] + figures["lossD_fake"]
         assert 0 < figures["D_x"] < 1
@@ -71,7 +99,26 @@ def test_a_run_notes_what_it_should(faces: Faces, small: Small) -> None:
         assert pictures.shape == (64, 32, 32, 3)
         assert pictures.dtype == np.uint8
     assert list(state.frames) == [0, 2, 4, 6, 8]
-    assert np.array_equal(reports[-1][1], fixed_noise_pictures(state, params))
+    assert np.array_equal(told.epochs[-1][1], fixed_noise_pictures(state, params))
+
+
+def test_the_best_generator_is_kept_beside_the_last(faces: Faces, small: Small) -> None:
+    params = small(num_epochs=3, quick_kid_images=8, quick_kid_kimg=0.012)  # every third step
+    scores, seen = iter([5.0, 3.0, 4.0]), []
+
+    def judge(pictures: Faces) -> float:
+        seen.append(pictures)
+        return next(scores)
+
+    state = run(new_state(params, CPU), faces, params, judge=judge)
+    assert state.quality == [
+        {"step": 3, "kimg": 0.012, "quick_kid": 5.0},
+        {"step": 6, "kimg": 0.024, "quick_kid": 3.0},
+        {"step": 9, "kimg": 0.036, "quick_kid": 4.0},
+    ]
+    assert all(pictures.shape == (8, 32, 32, 3) for pictures in seen)
+    shorter = small(num_epochs=2)
+    assert same(state.best, run(new_state(shorter, CPU), faces, shorter).shown.state_dict())
 
 
 def test_rows_are_means_over_their_interval(faces: Faces, small: Small) -> None:
@@ -87,7 +134,7 @@ def test_one_step_of_the_recipe_by_hand(faces: Faces, small: Small) -> None:
     augment = small().train.augment.model_copy(update={"color": False, "translation": False, "cutout": False})
     params = small(batch_size=14, num_epochs=1, flip=False, ema=False, augment=augment)
     ours, theirs = new_state(params, CPU), new_state(params, CPU)
-    noise = torch.randn(14, 5, 1, 1, generator=theirs.rng)
+    noise = torch.randn(14, 5, 1, 1, generator=seeded(CPU, 0, "process 0"))
     real = torch.from_numpy(faces).permute(0, 3, 1, 2) / 127.5 - 1
     bce = torch.nn.BCELoss()
 
@@ -206,8 +253,8 @@ def test_luma_faces(faces: Faces, small: Small) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda(faces: Faces, small: Small) -> None:
     params = small(ngpu=1, precision="auto")
-    fabric = open_fabric(1, "auto")
+    fabric = open_fabric(params)
     state = new_state(params, fabric.device)
-    train(state, faces, params, fabric, report=lambda *_: None, save=lambda _: None)
+    train(state, faces, params, fabric, report=Told(), save=lambda _: None)
     assert state.step == 6
     assert all(np.isfinite(list(row.values())).all() for row in state.rows)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,9 +26,11 @@ from pipeline.params import Params
 OUTS = (
     "models/generator.safetensors",
     "models/generator_live.safetensors",
+    "models/generator_best.safetensors",
     "models/discriminator.safetensors",
     "plots/losses.csv",
     "plots/losses.png",
+    "plots/quick_kid.csv",
     "plots/training.gif",
 )
 
@@ -68,14 +70,20 @@ class FakeRun:
     """What a stage logs, kept."""
 
     def __init__(self) -> None:
-        self.metrics: list[tuple[int | None, dict[str, float]]] = []
+        self.rows: list[dict[str, float]] = []
+        self.watched = 0
         self.images: list[tuple[str, int, tuple[int, ...]]] = []
         self.files: list[str] = []
         self.tags: dict[str, str] = {}
         self.parent: dict[str, float] = {}
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self.metrics.append((step, dict(metrics)))
+    def log_rows(self, rows: Sequence[Mapping[str, float]]) -> None:
+        self.rows += [dict(row) for row in rows]
+
+    @contextmanager
+    def watch_system(self) -> Iterator[None]:
+        self.watched += 1
+        yield
 
     def log_image(self, pixels: np.ndarray, key: str, step: int) -> None:
         self.images.append((key, step, pixels.shape))
@@ -95,7 +103,7 @@ def write_params(root: Path, **wanted: object) -> None:
     yaml = YAML()
     content = yaml.load((root / "params.yaml").read_text())
     content |= {"image_size": 32, "ngf": 4, "ndf": 4, "nz": 5, "batch_size": 4, "num_epochs": 2, "ngpu": 0}
-    content["train"] |= {"precision": "fp32", "log_steps": 2}
+    content["train"] |= {"precision": "fp32", "log_steps": 2, "quick_kid_images": 4, "quick_kid_kimg": 0.016}
     for key, value in wanted.items():
         section, _, name = key.rpartition("__")
         (content[section] if section else content)[name] = value
@@ -175,11 +183,14 @@ def test_what_the_stage_writes(project: Path, run: FakeRun, capsys: pytest.Captu
 
 def test_what_the_stage_logs(project: Path, run: FakeRun) -> None:
     stages.train.main()
-    assert [step for step, _ in run.metrics] == [3, 6]
-    wanted = {"lossD_real", "lossD_fake", "lossG", "D_x", "D_G_z1", "D_G_z2", "img_per_s", "kimg"}
-    assert all(wanted <= set(figures) for _, figures in run.metrics)
+    ticks = [row for row in run.rows if "lossG" in row]
+    assert [row["step"] for row in ticks] == [2, 4, 6]
+    wanted = {"lossD_real", "lossD_fake", "lossG", "D_x", "D_G_z1", "D_G_z2", "img_per_s", "kimg", "diversity"}
+    assert all(wanted <= set(row) for row in ticks)
+    assert [row["step"] for row in run.rows if "quick_kid" in row] == [4]
+    assert run.watched == 1
     assert run.images == [("samples", 3, (274, 274, 3)), ("samples", 6, (274, 274, 3))]  # 8 · 32 + 9 · 2
-    assert run.files == ["plots/losses.csv", "plots/losses.png", "plots/training.gif"]
+    assert run.files == ["plots/losses.csv", "plots/losses.png", "plots/quick_kid.csv", "plots/training.gif"]
     assert run.tags == {"device": "cpu", "precision": "fp32"}
     assert set(run.parent) == {"kimg", "img_per_s", "lossD", "lossG"}
 
@@ -204,12 +215,13 @@ def test_more_epochs_go_on_and_repeat_no_step(
     shutil.rmtree(".pipeline")
     write_params(root, num_epochs=1)
     stages.train.main()
-    run.metrics.clear()
+    run.rows.clear()
     write_params(root, num_epochs=3)
     stages.train.main()
     assert "from step 3" in capsys.readouterr().out
     assert outs() == whole
-    assert [step for step, _ in run.metrics] == [3, 6, 9]
+    assert [row["step"] for row in run.rows if "lossG" in row] == [2, 4, 6, 8, 9]
+    assert [row["step"] for row in run.rows if "quick_kid" in row] == [4, 8]
 
 
 def test_the_average_can_be_off(project: Path, root: Path, run: FakeRun) -> None:
@@ -225,7 +237,7 @@ def test_the_average_can_be_off(project: Path, root: Path, run: FakeRun) -> None
     [
         pytest.param({"batch_size": 15}, StageError, "14 faces do not fill one batch of 15", id="too few faces"),
         pytest.param({"image_size": 64}, StageError, "run 'dvc repro resize' first", id="faces of another size"),
-        pytest.param({"ngpu": 99}, ParamsError, "ngpu", id="more GPUs than there are"),
+        pytest.param({"train__cpu_processes": 3}, ParamsError, "batch_size", id="a batch that can't be shared"),
         pytest.param({"train__ema_kimg": 0}, ParamsError, "train.ema_kimg", id="an impossible value"),
         pytest.param({"train__augment": True}, ParamsError, "train.augment", id="a wrong type"),
     ],

@@ -1,0 +1,85 @@
+"""What tells that a training has gone wrong: numbers that are none, and a netG that has stopped learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.dcgan.figures import Row
+from pipeline.dcgan.losses import FIGURES
+from pipeline.dcgan.state import TrainState
+from pipeline.errors import StageError
+from pipeline.params import TrainParams
+
+NAMED = 3  # tensors that a message names
+
+
+class DivergedError(StageError):
+    """A loss, a weight or a gradient is no finite number: no later step would mend that."""
+
+
+class CollapsedError(StageError):
+    """netG has stopped learning, and train.stop_on_collapse is on."""
+
+
+def require_finite(state: TrainState) -> None:
+    """Raise DivergedError, with the step and the ranges of what is wrong, unless all that was learnt is finite.
+
+    Looks at the losses since the last row of losses.csv, the weights and the last gradients; waits for the device.
+    """
+    tensors = dict(_learnt(state))
+    # One number for each, and one look at all of them.
+    norms = torch.stack(torch._foreach_norm(list(tensors.values())))
+    if bool((norms.isfinite().all() & state.interval.isfinite().all()).item()):
+        return
+    losses = [f"{name} {value}" for name, value in zip(FIGURES, state.interval.tolist(), strict=True)]
+    wrong = [_range(name, tensor) for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    more = f" and {len(wrong) - NAMED} more tensors" if len(wrong) > NAMED else ""
+    raise DivergedError(
+        f"training has diverged by step {state.step}: {'; '.join(wrong[:NAMED])}{more} (sums since the last row of "
+        f"losses.csv: {', '.join(losses)}); the last checkpoint is from before; set lr or train.lr_ratio lower"
+    )
+
+
+def _learnt(state: TrainState) -> Iterator[tuple[str, Tensor]]:
+    for net, owner in ((state.netG, "netG"), (state.netD, "netD")):
+        for name, weight in net.named_parameters():
+            yield f"{owner}.{name}", weight.detach()
+            if weight.grad is not None:
+                yield f"the gradient of {owner}.{name}", weight.grad
+
+
+def _range(name: str, tensor: Tensor) -> str:
+    finite = tensor[tensor.isfinite()]
+    rest = f"the others in {finite.min():.3g} … {finite.max():.3g}" if len(finite) else "no other"
+    return f"{name} has {tensor.numel() - len(finite)} of {tensor.numel()} not finite, {rest}"
+
+
+def diversity(images: Tensor) -> Tensor:
+    """Return how far images (N, C, H, W) differ from each other: the mean over pixels of their deviation over N."""
+    return images.detach().float().std(dim=0).mean()
+
+
+def collapse(rows: Sequence[Row], knobs: TrainParams) -> str | None:
+    """Return how netG has collapsed, as the last train.collapse_ticks rows of losses.csv tell; None where it has not.
+
+    Either netD wins: it takes no fake for real, and netG learns nothing from it any more. Or what netG draws, once as
+    varied as train.collapse_diversity of the real images, no longer is: it draws one picture again and again.
+    """
+    recent = rows[-knobs.collapse_ticks :]
+    if len(recent) < knobs.collapse_ticks:
+        return None
+    if all(row["D_G_z2"] < knobs.collapse_D_G_z and row["lossG"] > knobs.collapse_lossG for row in recent):
+        return (
+            f"netD wins: D(G(z)) has been below {knobs.collapse_D_G_z} and lossG over {knobs.collapse_lossG} for "
+            f"{knobs.collapse_ticks} ticks; set train.lr_ratio higher or lr lower, or turn train.augment on"
+        )
+    varied = [row["diversity"] >= knobs.collapse_diversity for row in rows]
+    if not any(varied[-knobs.collapse_ticks :]) and any(varied):
+        return (
+            f"the faces have become alike: for {knobs.collapse_ticks} ticks as varied as less than "
+            f"{knobs.collapse_diversity} of the real ones; set train.lr_ratio or lr lower, or turn train.augment on"
+        )
+    return None

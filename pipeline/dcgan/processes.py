@@ -1,0 +1,133 @@
+"""The other processes of a training that takes several: one a GPU, or train.cpu_processes of them.
+
+They are `python -m pipeline.dcgan.processes` in the same folder. Each loads the same params and faces, takes over the
+first one's state, and runs the same loop on its share of every batch; Lightning Fabric averages the gradients. Only the
+first process, which is the stage itself, tracks, prints, saves and writes. An end of the first ends the others, and the
+other way round.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning_fabric import Fabric
+
+from pipeline.dcgan.device import open_fabric
+from pipeline.dcgan.state import TrainState, new_state
+from pipeline.dcgan.trainer import train
+from pipeline.errors import StageError
+from pipeline.faces import load_faces
+from pipeline.params import Params, load_params
+
+PATIENCE = 5.0  # seconds for another process to be gone after the connection to it is
+VARIABLES = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what Fabric's LightningEnvironment goes by
+
+
+@contextmanager
+def companions(count: int) -> Iterator[None]:
+    """Run the other count - 1 processes while the block lasts; StageError where one of them ends before it.
+
+    Within the block launch() connects to them.
+    """
+    if count == 1:
+        yield
+        return
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    os.environ |= {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    # A session of their own: Ctrl-C reaches the first process, which then ends them. stdin tells them when it is gone.
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-m", __spec__.name],
+            env={**os.environ, "LOCAL_RANK": str(rank)},
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        for rank in range(1, count)
+    ]
+    try:
+        yield
+    except RuntimeError as fault:  # what torch.distributed raises when a connection is gone
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and all(other.poll() is None for other in others):
+            time.sleep(0.05)
+        for rank, other in enumerate(others, 1):
+            if other.poll() is not None:
+                raise StageError(
+                    f"process {rank + 1} of {count} ended with {other.returncode}, and training can't go on without "
+                    "it; what it printed says why. Run again to go on from the last checkpoint"
+                ) from fault
+        raise
+    finally:
+        for other in others:
+            other.kill()
+            other.communicate()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def launch(params: Params) -> Fabric:
+    """Return the Fabric of this process, connected to the others; on the CPU the processes split the cores."""
+    fabric = open_fabric(params)
+    fabric.launch()
+    if fabric.world_size > 1 and fabric.device.type == "cpu":
+        # With more threads than cores they would wait for each other.
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // fabric.world_size))
+    return fabric
+
+
+def join(state: TrainState, fabric: Fabric, params: Params) -> None:
+    """Take over the first process's state, and BatchNorm over all of them where train.sync_batchnorm is on.
+
+    Every process of a training calls this before train().
+    """
+    if fabric.world_size == 1:
+        return
+    state.load_state_dict(fabric.broadcast(state.state_dict(), src=0))
+    if params.train.sync_batchnorm:
+        state.netG, state.netD = (
+            torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+            for net in (state.netG, state.netD)
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class _Silent:
+    """The report of a process that has nothing to tell."""
+
+    def __getattr__(self, name: str) -> object:
+        raise AssertionError(f"only the first process reports, and this one called {name}")
+
+
+def follow(params: Params) -> None:
+    """Train as one of the other processes, from the state of the first to the end."""
+    fabric = launch(params)
+    state = new_state(params, fabric.device)
+    join(state, fabric, params)
+    train(state, load_faces("train"), params, fabric, report=_Silent(), save=lambda _: None)  # type: ignore[arg-type]
+
+
+def _end_with_the_first() -> None:
+    os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    follow(load_params())

@@ -1,0 +1,81 @@
+"""What a training tells while it goes on: lines under the progress bar, and curves and pictures in MLflow."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psutil
+import torch
+from tqdm import tqdm
+
+from pipeline.dcgan.figures import Row, tick_line
+from pipeline.dcgan.outputs import GRID_COLUMNS
+from pipeline.faces import Faces
+from pipeline.reports.grids import grid
+from pipeline.tracking import StageRun
+
+INTERVAL = 5.0  # seconds between two lines, and two batches to MLflow, at least: a GPU has many ticks a second
+
+
+class Reporter:
+    """The trainer's Report: rows are collected, and told a few seconds' worth at a time, the newest in a line."""
+
+    def __init__(self, run: StageRun, total_kimg: float) -> None:
+        self._run = run
+        self._total_kimg = total_kimg
+        self._pending: list[Row] = []
+        self._quick_kid: float | None = None
+        self._told = 0.0
+
+    def tick(self, figures: Row) -> None:
+        """Take a tick's row."""
+        self._pending.append(figures)
+        if time.monotonic() - self._told >= INTERVAL:
+            self._tell(figures)
+
+    def quality(self, figures: Row) -> None:
+        """Take a row of quick_kid.csv."""
+        self._quick_kid = figures["quick_kid"]
+        self._pending.append(figures)
+
+    def epoch(self, figures: Row, pictures: Faces) -> None:
+        """Show the fixed noise's pictures after an epoch."""
+        self._run.log_image(grid(pictures, GRID_COLUMNS), "samples", int(figures["step"]))
+
+    def collapsed(self, how: str, step: int) -> None:
+        """Warn of a collapse."""
+        tqdm.write(f"warning: at step {step} {how}", file=sys.stderr)
+        self._run.set_tags({"collapse": f"step {step}: {how}"})
+
+    def flush(self) -> None:
+        """Log what has not been logged yet."""
+        self._run.log_rows(self._pending)
+        self._pending = []
+
+    def _tell(self, figures: Row) -> None:
+        left = 1000 * (self._total_kimg - figures["kimg"]) / figures["img_per_s"]
+        tqdm.write(tick_line(figures, self._quick_kid, _memory(), left))
+        self.flush()
+        self._told = time.monotonic()
+
+
+@contextmanager
+def reporting(run: StageRun, past: Sequence[Row], total_kimg: float) -> Iterator[Reporter]:
+    """Yield a reporter whose curves begin with what was noted before; the last are logged however the block ends."""
+    run.log_rows(past)
+    reporter = Reporter(run, total_kimg)
+    with run.watch_system():
+        try:
+            yield reporter
+        finally:
+            reporter.flush()
+
+
+def _memory() -> int:
+    """Return the bytes that training takes: of the GPU's memory where there is one, else of the machine's."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    return int(psutil.Process().memory_info().rss)
