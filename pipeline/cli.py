@@ -1,4 +1,4 @@
-"""The command `dcgan`: pictures from a trained generator, and why the filter did what it did."""
+"""The command `dcgan`: pictures from a trained generator, weights in and out, and why the filter did what it did."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pipeline.dcgan.interpolation import interpolate as noise_between
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.sampling import generate as pictures_of
 from pipeline.dcgan.sampling import load_generator, sample_noise
+from pipeline.dcgan.travel import metadata_of, network_of, read_state_dict, write_state_dict
+from pipeline.dcgan.weights import read_weights, save_weights
 from pipeline.errors import ParamsError, StageError
 from pipeline.params import load_params
 from pipeline.reports.explain import MOST, changes, find_images
@@ -99,6 +101,38 @@ def walk(
     frames = [grid(faces[at : at + count], columns) for at in range(0, len(faces), count)]
     write_gif(frames, out, FRAME_MS)
     typer.echo(f"{len(frames)} frames of {count} faces: {out}")
+
+
+@app.command()
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="A state dict of the DCGAN tutorial's netG or netD, a .pth file.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The safetensors file.", show_default=f"{paths.GENERATOR} or {paths.DISCRIMINATOR}"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Take weights over from PyTorch's DCGAN tutorial."""
+    with _faults():
+        net = network_of(read_state_dict(file), file)
+        place = out or (paths.GENERATOR if isinstance(net, Generator) else paths.DISCRIMINATOR)
+        if place.exists() and not force:
+            raise StageError(f"{place} is there already; --force replaces it")
+        metadata = metadata_of(net)
+        save_weights(place, net, metadata)
+    typer.echo(f"{type(net).__name__}, {', '.join(f'{key} {value}' for key, value in metadata.items())}: {place}")
+
+
+@app.command()
+def export_weights(
+    out: Annotated[Path, typer.Option(help="The .pth file.")],
+    weights: Annotated[Path, typer.Option(help="The network, as the train stage writes it.")] = paths.GENERATOR,
+) -> None:
+    """Write weights as a state dict that PyTorch's DCGAN tutorial loads."""
+    with _faults():
+        net = network_of(read_weights(weights)[0], weights)
+        write_state_dict(out, net)
+    typer.echo(f"{type(net).__name__}: {out}")
 
 
 @app.command()

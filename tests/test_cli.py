@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from pipeline import paths
 from pipeline.cleaning.decide import VERDICT_SCHEMA
 from pipeline.cleaning.measures import Measures
 from pipeline.cli import app
-from pipeline.dcgan.networks import Generator
+from pipeline.dcgan.networks import Discriminator, Generator
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
-from pipeline.dcgan.weights import save_weights
+from pipeline.dcgan.weights import read_weights, save_weights
 from pipeline.params import Params
 from pipeline.verdicts import write_verdicts
 
@@ -127,6 +128,8 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
         pytest.param(["generate", "--colour"], id="an unknown option"),
         pytest.param(["interpolate", "--steps", "1"], id="no way between"),
         pytest.param(["interpolate", "--out", "folder"], id="no file"),
+        pytest.param(["import-weights"], id="no weights to import"),
+        pytest.param(["export-weights"], id="no place to export to"),
         pytest.param(["explain"], id="no image to explain"),
         pytest.param(["train"], id="an unknown command"),
         pytest.param([], id="nothing"),
@@ -138,17 +141,77 @@ def test_bad_usage(words: list[str], weights: str) -> None:
     assert sorted(Path().rglob("*")) == before
 
 
-@pytest.mark.parametrize("command", ["generate", "interpolate"])
-def test_no_generator(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("words", [["generate"], ["interpolate"], ["export-weights", "--out", "netG.pth"]])
+def test_no_generator(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     expected = "dcgan: models/generator.safetensors is missing; run 'dvc repro train' first\n"
-    assert dcgan(command) == (1, expected)
+    assert dcgan(*words) == (1, expected)
+    assert list(Path().iterdir()) == []
 
 
 def test_the_generator_alone_decides_what_is_drawn(weights: str) -> None:
     dcgan("generate", "--out", "faces", "-n", "1", "--seed", "4", "--weights", weights)
     netG = load_generator(Path(weights), torch.device("cpu"))
     assert np.array_equal(pixels("faces/0.png"), generate(netG, sample_noise(1, 5, 4), 1)[0])
+
+
+def test_weights_travel_out_and_in(weights: str) -> None:
+    assert dcgan("export-weights", "--out", "netG.pth") == (0, "Generator: netG.pth\n")
+    told = "Generator, image_size 32, nc 3, nz 5, ngf 4, weights imported: back.safetensors\n"
+    assert dcgan("import-weights", "netG.pth", "--out", "back.safetensors") == (0, told)
+    dcgan("generate", "--out", "here.png")
+    assert dcgan("generate", "--out", "back.png", "--weights", "back.safetensors")[0] == 0
+    assert Path("here.png").read_bytes() == Path("back.png").read_bytes()
+
+
+def test_a_discriminator_travels_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(Discriminator(ndf=4, nc=1, image_size=32).state_dict(), "netD.pth")
+    assert dcgan("import-weights", "netD.pth")[0] == 0
+    metadata = {"image_size": "32", "nc": "1", "ndf": "4", "weights": "imported"}
+    assert read_weights(paths.DISCRIMINATOR)[1] == metadata
+    words = ["export-weights", "--weights", str(paths.DISCRIMINATOR), "--out", "again.pth"]
+    assert dcgan(*words) == (0, "Discriminator: again.pth\n")
+    code, text = dcgan("generate", "--weights", str(paths.DISCRIMINATOR))
+    assert (code, text.count("\n")) == (1, 1)
+
+
+def test_a_trained_generator_is_replaced_only_by_force(weights: str) -> None:
+    trained = Path(weights).read_bytes()
+    torch.save(Generator(nz=3, ngf=2, nc=1, image_size=64).state_dict(), "netG.pth")
+    refusal = "dcgan: models/generator.safetensors is there already; --force replaces it\n"
+    assert dcgan("import-weights", "netG.pth") == (1, refusal)
+    assert Path(weights).read_bytes() == trained
+    assert dcgan("import-weights", "netG.pth", "--force")[0] == 0
+    assert load_generator(Path(weights), torch.device("cpu")).image_size == 64
+
+
+class Runs:
+    """A pickle of it makes the folder `marker` when it is loaded."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("marker",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(Runs(), id="a program"),
+        pytest.param({"main.0.weight": torch.zeros(3)}, id="another network"),
+        pytest.param({"epoch": 3}, id="no network"),
+        pytest.param(None, id="missing"),
+    ],
+)
+def test_what_does_not_come_in(content: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        torch.save(content, "netG.pth")
+    before = sorted(Path().rglob("*"))
+    code, text = dcgan("import-weights", "netG.pth", "--force")
+    assert code == 1
+    assert text.startswith("dcgan: ")
+    assert text.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
 
 
 @pytest.fixture
