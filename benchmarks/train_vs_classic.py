@@ -69,22 +69,38 @@ def matmul_rate(device: torch.device, side: int = 2048, times: int = 20) -> floa
     return times * 2 * side**3 / (time.monotonic() - started)
 
 
+class Rates:
+    """A training's report that keeps the images a second of each epoch."""
+
+    def __init__(self) -> None:
+        self.of_epochs: list[float] = []
+
+    def tick(self, figures: Row) -> None:
+        """Ignore a tick."""
+
+    def quality(self, figures: Row) -> None:
+        """Ignore a quick KID."""
+
+    def epoch(self, figures: Row, pictures: Faces) -> None:
+        """Note an epoch's rate."""
+        self.of_epochs.append(figures["img_per_s"])
+
+    def collapsed(self, how: str, step: int) -> None:
+        """Ignore a collapse: nothing is learnt here for long."""
+
+
 def compare(ngf: int, turns: int, steps: int, work: Path) -> dict[str, Any]:
     """Run both loops in turns at that width and return their figures."""
     read = load_params()
     params = read.model_copy(update={"ngf": ngf, "ndf": ngf})
     fabric = open_fabric(params)
     faces = draw_faces(steps * params.batch_size, work / f"ngf{ngf}" / "faces", params.image_size)
-    state, rates = new_state(params, fabric.device), []
-
-    def note(figures: Row, _: Faces) -> None:
-        rates.append(figures["img_per_s"])
-
+    state, rates = new_state(params, fabric.device), Rates()
     netG = Generator(nz=params.nz, ngf=ngf, nc=params.nc, image_size=params.image_size)
     classic, classic_rates, waits = classic_training(work / f"ngf{ngf}", params, fabric.device, netG), [], []
     for turn in range(turns + 1):
         longer = params.model_copy(update={"num_epochs": turn + 1})
-        train(state, faces, longer, fabric, report=note, save=lambda _: None)
+        train(state, faces, longer, fabric, report=rates, save=lambda _: None)
         next(classic)  # the loader's processes are started at an epoch's first step
         started = time.monotonic()
         waited = sum(islice(classic, steps - 1))
@@ -97,13 +113,13 @@ def compare(ngf: int, turns: int, steps: int, work: Path) -> dict[str, Any]:
     started = time.monotonic()
     for _ in range(steps):
         float(to_images(data[batch])[0, 0, 0, 0])
-    ours, theirs = median(rates[1:]), median(classic_rates[1:])
+    ours, theirs = median(rates.of_epochs[1:]), median(classic_rates[1:])
     loading = (time.monotonic() - started) / steps / (params.batch_size / ours)
     flop, most = flop_per_image(params), matmul_rate(fabric.device)
     print(f"{'ngf ' + str(ngf):10} {'img/s':>7} {'waiting for data':>17}")
     print(f"{'classic':10} {theirs:7.0f} {median(waits[1:]):17.1%}")
     print(f"{'ours':10} {ours:7.0f} {loading:17.1%}   {precision_of(fabric)} on {fabric.device.type}")
-    each = ", ".join(f"{one / other:.2f}" for one, other in zip(rates[1:], classic_rates[1:], strict=True))
+    each = ", ".join(f"{one / other:.2f}" for one, other in zip(rates.of_epochs[1:], classic_rates[1:], strict=True))
     print(f"ratio {ours / theirs:.2f}, in each turn {each}")
     print(
         f"{flop / 1e9:.2f} GFLOP an image: {flop * ours / 1e9:.0f} GFLOP/s, {flop * ours / most:.0%} of the matrix "

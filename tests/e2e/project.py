@@ -19,7 +19,7 @@ TINY = {
     "num_epochs": 2,
     "ngpu": 0,
     "crawl": {"holdout_fraction": 0.4},
-    "train": {"precision": "fp32", "log_steps": 1},
+    "train": {"precision": "fp32", "log_steps": 1, "quick_kid_images": 8, "quick_kid_kimg": 0.1},
     "evaluate": {"n_generated": 64},
 }
 TINY_RECIPE = {
@@ -44,8 +44,15 @@ class Project:
         }
 
     def popen(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command, in a session of its own, so that it can be killed with all that it started."""
         return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def run(self, *command: str, fails: bool = False) -> str:

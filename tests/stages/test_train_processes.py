@@ -1,0 +1,102 @@
+"""The stage with two processes that share each batch, over gloo on the CPU."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.stages.test_train import DRIVER, outs, project, write_params
+
+__all__ = ["project"]  # the fixture
+
+pytestmark = pytest.mark.long
+
+# Of nine seeds with one process, two differ in a mean loss by up to 0.15, by other noise and augmentation. Two
+# processes have that too, and a BatchNorm over half a batch each.
+TOLERANCE = 0.2
+
+
+@contextmanager
+def paused(project: Path) -> Iterator[subprocess.Popen]:
+    """Yield the stage at rest in its fifth step; it goes on when the block ends, and is waited for."""
+    pause = project / "paused"
+    with (
+        (project / "stderr").open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-c", DRIVER, project], env={**os.environ, "PAUSE": str(pause)}, stderr=stderr
+        ) as stage,
+    ):
+        while not pause.exists():
+            assert stage.poll() is None
+            time.sleep(0.02)
+        yield stage
+        pause.unlink()
+        stage.wait(60)
+
+
+def companion(stage: subprocess.Popen) -> psutil.Process:
+    (found,) = [
+        child
+        for child in psutil.Process(stage.pid).children(recursive=True)
+        if "pipeline.dcgan.processes" in child.cmdline()
+    ]
+    return found
+
+
+def run(project: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", DRIVER, project], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def mean_losses() -> np.ndarray:
+    rows = list(csv.DictReader(Path("plots/losses.csv").read_text().splitlines()))
+    return np.array([[float(row[name]) for name in ("lossD_real", "lossD_fake", "lossG")] for row in rows]).mean(axis=0)
+
+
+def test_two_processes_learn_what_one_does(project: Path, root: Path) -> None:
+    np.save("data/faces/train.npy", np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8))
+    found = []
+    for count in (1, 2):
+        write_params(root, batch_size=16, num_epochs=3, train__cpu_processes=count)
+        assert "from step 0 to 12" in run(project)
+        found.append(mean_losses())
+    assert found[0] != pytest.approx(found[1], abs=1e-6)  # other noise, other statistics
+    assert found[0] == pytest.approx(found[1], abs=TOLERANCE)
+
+
+def test_killed_and_started_again(project: Path, root: Path) -> None:
+    write_params(root, train__cpu_processes=2)
+    run(project)
+    whole = outs()
+    for written in ("models", "plots", ".pipeline"):
+        shutil.rmtree(written)
+    with paused(project) as stage:
+        other = companion(stage)
+        stage.send_signal(signal.SIGKILL)
+    other.wait(20)  # it must not outlive the first
+    assert "from step 3" in run(project)
+    assert outs() == whole
+
+
+def test_a_process_that_dies_ends_the_training(project: Path, root: Path) -> None:
+    write_params(root, train__cpu_processes=2)
+    with paused(project) as stage:
+        companion(stage).kill()
+    assert stage.returncode == 1
+    last = (project / "stderr").read_text().splitlines()[-1]
+    assert last.startswith("train: process 2 of 2 ended with -9, and training can't go on without it")
+    assert not Path("models").exists()
+    assert "from step 3" in run(project)
