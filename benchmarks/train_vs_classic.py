@@ -81,7 +81,7 @@ class Rates:
     def quality(self, figures: Row) -> None:
         """Ignore a quick KID."""
 
-    def epoch(self, figures: Row, pictures: Faces) -> None:
+    def epoch(self, figures: Row, pictures: Faces) -> None:  # noqa: ARG002
         """Note an epoch's rate."""
         self.of_epochs.append(figures["img_per_s"])
 
