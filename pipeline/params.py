@@ -139,6 +139,7 @@ class EvaluateParams(Section):
     n_real: Annotated[int, Field(ge=64)]
     kid_subsets: Annotated[int, Field(ge=2)]
     nearest_k: Positive
+    copied_percentile: Annotated[float, Field(gt=0.0, lt=100.0)]
 
 
 class Params(Section):

@@ -1,7 +1,8 @@
 """evaluate: measure what netG draws against real faces that it never saw, and show it.
 
 Reads   models/generator.safetensors (or generator_best), models/generator_live.safetensors, data/faces/*.npy
-Writes  metrics/evaluate.json, plots/samples.png, real_vs_generated.png, interpolation.png, nearest.png
+Writes  metrics/evaluate.json, plots/samples.png, real_vs_generated.png, interpolation.png, nearest.png,
+        suspicious.png
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.metrics.backbone import open_backbone
-from pipeline.metrics.coverage import nearest
+from pipeline.metrics.copying import copied
+from pipeline.metrics.coverage import nearest_distances
 from pipeline.metrics.features import cached_features, extract_features, spread
 from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, summary
 from pipeline.params import load_params
-from pipeline.reports.grids import write_png
-from pipeline.reports.samples import SHOWN, draw_faces, evaluation_pictures
+from pipeline.reports.grids import pairs_grid, write_png
+from pipeline.reports.samples import COLUMNS, SHOWN, draw_faces, evaluation_pictures
 from pipeline.tracking import stage_run
 from stages import run_stage
 
@@ -51,8 +53,11 @@ def main() -> None:
         img_per_s = knobs.n_generated * len(drawn) / (time.monotonic() - loaded)
         figures = all_figures({**fakes, "floor": spread(seen, knobs.n_generated)}, real, knobs, params.seed)
 
-        twins = train[nearest(fakes[""][:SHOWN], seen)]
-        for name, pixels in evaluation_pictures(nets[""], params.seed, drawn[""], rulers["clean"], twins).items():
+        figures["copied_share"], suspects, sources = copied(fakes[""], seen, real["raw"], knobs.copied_percentile)
+        _, nearest = nearest_distances(fakes[""][:SHOWN], seen)
+        pictures = evaluation_pictures(nets[""], params.seed, drawn[""], rulers["clean"], train[nearest])
+        pictures["suspicious"] = pairs_grid(drawn[""][suspects[:SHOWN]], train[sources[:SHOWN]], COLUMNS)
+        for name, pixels in pictures.items():
             write_png(pixels, paths.PLOTS / f"{name}.png")
             run.log_image(pixels, name, step=0)
         run.log_parent_metrics(figures)

@@ -57,10 +57,16 @@ def coverage_figures(real: Features, fake: Features, nearest_k: int) -> Coverage
     )
 
 
-def nearest(queries: Features, pool: Features) -> NDArray[np.intp]:
-    """Return for each query the index of the nearest feature vector in the pool. (Q, d) and (P, d) → (Q,)."""
-    squared = _squared_distances(queries.astype(np.float64), pool.astype(np.float64))
-    return np.concatenate([distances.argmin(axis=1) for _, distances in squared])
+def nearest_distances(queries: Features, pool: Features) -> tuple[Doubles, NDArray[np.intp]]:
+    """Return for each query how far its nearest feature vector in the pool is, and its index.
+
+    (Q, d) and (P, d) → (Q,) and (Q,).
+    """
+    distances, indices = np.empty(len(queries)), np.empty(len(queries), np.intp)
+    for rows, squared in _squared_distances(queries.astype(np.float64), pool.astype(np.float64)):
+        indices[rows] = squared.argmin(axis=1)
+        distances[rows] = np.sqrt(squared.min(axis=1))
+    return distances, indices
 
 
 def _squared_distances(x: Doubles, y: Doubles) -> Iterator[tuple[slice, Doubles]]:

@@ -2,7 +2,8 @@
 
 A name is the figure, then `_live` (netG without EMA) or `_floor` (real training faces instead of generated ones), then
 the ruler `_clean`, `_raw` or `_pristine`, then `_se` (standard error). Precision, recall, density, coverage and the
-floors leave `_raw` out: it is the ruler that no filter setting moves. Figures against the clean ruler compare only at
+floors leave `_raw` out: it is the ruler that no filter setting moves; so does copied_share, for which copying.py
+compares with the raw holdout. Figures against the clean ruler compare only at
 equal filter params.
 """
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from pipeline.metrics.coverage import Coverage, coverage_figures, nearest
+from pipeline.metrics.coverage import Coverage, coverage_figures, nearest_distances
 
 
 def line(*positions: float) -> np.ndarray:
@@ -70,4 +70,6 @@ def test_identical_images_give_finite_figures() -> None:
 
 def test_nearest_finds_each_in_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.metrics.coverage.ROWS", 2)
-    assert nearest(line(0.9, 5.2, -3, 2.4, 10), line(5, 0, 1, 3)).tolist() == [2, 0, 1, 3, 0]
+    distances, indices = nearest_distances(line(0.9, 5.2, -3, 2.4, 10), line(5, 0, 1, 3))
+    assert indices.tolist() == [2, 0, 1, 3, 0]
+    assert distances == pytest.approx([0.1, 0.2, 3, 0.6, 5], abs=1e-6)
