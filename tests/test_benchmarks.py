@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
+from safetensors.numpy import save_file
 
+from benchmarks import gamma_net
 from benchmarks.filter_quality import psnr, reject_score, rejects
 from benchmarks.filter_vs_peers import one_each
 from benchmarks.hash_search import drawn
+from pipeline.cleaning import gamma
+from pipeline.sources.builtin import draw
 
 
 def label(file, expect, pair="", kind="kind"):
@@ -51,3 +56,27 @@ def test_drawn_hashes_are_the_same_again_and_hold_copies():
     hashes = drawn(2_000)
     assert np.array_equal(hashes, drawn(2_000))
     assert len(np.unique(hashes)) < len(hashes)
+
+
+@pytest.mark.parametrize("side", gamma_net.SIDES)
+def test_the_filter_computes_the_network_that_was_fitted(side, tmp_path, monkeypatch):
+    net = gamma_net.fit([draw(0, number, 96) for number in range(4)], 2)
+    save_file(gamma_net.folded(net), tmp_path / "net.safetensors")
+    monkeypatch.setattr(gamma, "NET_WEIGHTS", tmp_path / "net.safetensors")
+    pixels = draw(0, 9, side)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(pixels[None]))[0].numpy()
+    assert gamma.second_look(pixels) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("side", gamma_net.SIDES)
+def test_a_face_to_fit_on_is_of_the_side_and_the_gamma_that_it_says(side):
+    generator = np.random.default_rng(0)
+    shown = [gamma_net.sample(draw(0, 3, 96), side, generator) for _ in range(60)]
+    assert {(one.pixels.shape, one.pixels.dtype.name) for one in shown} == {((side, side, 3), "uint8")}
+    assert {one.kind for one in shown} == set(range(4))
+    for one in shown:
+        low, high = np.log(gamma_net.GAMMAS[one.kind])
+        assert low <= one.goal <= high
+    brightness = [np.mean([one.pixels.mean() for one in shown if one.kind == kind]) for kind in range(3)]
+    assert brightness[gamma_net.DARK] < brightness[gamma_net.NATURAL] < brightness[gamma_net.PALE]

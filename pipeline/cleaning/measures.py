@@ -47,7 +47,7 @@ def measure(pixels: Pixels, image_size: int, work_side: int) -> Measures:
         noise=noise(work_luma.astype(np.float32)),
         impulses=impulses(work),
         blockiness=blockiness(work_luma),
-        gamma=gamma(net),
+        gamma=gamma(pixels, net),
     )
 
 

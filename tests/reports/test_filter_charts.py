@@ -22,11 +22,11 @@ def test_every_measure_that_meets_a_threshold_has_a_chart(drawn):
         pytest.param("side", [("too small", 3)], ["← min_side 32"], id="a derived measure"),
         pytest.param("information", [("uniform", 3)], ["← min_information 1.05"], id="the one that told"),
         pytest.param("edges", [("uniform", 0)], ["← min_edges 0.1"], id="one that did not"),
-        pytest.param("blur", [("blurry", 60)], ["max_blur 0.46 →"], id="one of two that are needed"),
+        pytest.param("blur", [("blurry", 60)], ["max_blur 0.48 →"], id="one of two that are needed"),
         pytest.param(
             "contrast", [("uniform", 0), ("faded", 3)], ["← min_contrast 12", "← faded_contrast 110"], id="two labels"
         ),
-        pytest.param("gamma", [("bright", 3), ("dark", 3)], ["← min_gamma 0.37", "max_gamma 2.5 →"], id="both sides"),
+        pytest.param("gamma", [("bright", 3), ("dark", 3)], ["← min_gamma 0.35", "max_gamma 2.5 →"], id="both sides"),
         pytest.param("difference", [("near duplicate", 3), ("holdout twin", 3)], ["← max_difference 0.2"], id="pairs"),
     ],
 )

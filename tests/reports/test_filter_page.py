@@ -101,7 +101,7 @@ def test_each_measure_is_drawn_with_its_thresholds(text, params):
     drawn = re.findall(r'aria-label="(\w+) of (\d+) images', text)
     assert len(drawn) == 13
     assert {"blur": "142", "gamma": "142", "difference": "6"}.items() <= dict(drawn).items()
-    for name in ("max_blur 0.46 →", "← min_sharpness 0.21", "← min_gamma 0.37", "max_gamma 2.5 →", "← min_side 32"):
+    for name in ("max_blur 0.48 →", "← min_sharpness 0.205", "← min_gamma 0.35", "max_gamma 2.5 →", "← min_side 32"):
         assert f">{name}</text>" in text
 
 
