@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline.dcgan.device import open_fabric
+from pipeline.dcgan.figures import Row
 from pipeline.dcgan.guards import CollapsedError, DivergedError, collapse, diversity, require_finite
 from pipeline.dcgan.state import TrainState, new_state
 from pipeline.dcgan.trainer import train
@@ -120,3 +121,20 @@ def test_a_netG_that_has_lost_ends_the_run_where_that_is_wanted(faces: Faces, sm
         train(state, faces, params, open_fabric(params), report=told, save=lambda _: None)
     assert len(told.collapses) == 1
     assert state.step < 90
+
+
+def test_a_netG_that_draws_one_picture_again_and_again_is_told_of(faces: Faces, small: Small) -> None:
+    params = small(num_epochs=20, lr_ratio=1e-6, collapse_ticks=3, collapse_diversity=0.01)
+    state = new_state(params, CPU)
+
+    class Forgetful(Told):
+        def tick(self, figures: Row) -> None:
+            super().tick(figures)
+            if figures["step"] == 20:  # from here on the noise does not reach the picture
+                torch.nn.init.zeros_(state.netG.main[0].weight)  # type: ignore[arg-type, union-attr]
+
+    told = Forgetful()
+    train(state, faces, params, open_fabric(params), report=told, save=lambda _: None)
+    ((how, step),) = told.collapses
+    assert "the faces have become alike" in how
+    assert step == 26  # the third tick of two steps after it
