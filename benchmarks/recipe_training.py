@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from pipeline.dcgan.batches import epoch_batches, on_device, to_images
 from pipeline.dcgan.ema import ema_decay, update_ema
 from pipeline.dcgan.losses import FAKE, REAL, bce
 from pipeline.dcgan.networks import Generator
-from pipeline.dcgan.state import new_state
+from pipeline.dcgan.state import new_state, seeded
 from pipeline.faces import Faces
 from pipeline.params import Params
 
@@ -91,14 +92,13 @@ def train_recipe(recipe: Recipe, faces: Faces, params: Params, fabric: Fabric, s
         state.optD = torch.optim.Adam(state.netD.parameters(), lr=params.lr, betas=(params.beta1, 0.999), fused=True)
     netG, optG = fabric.setup(state.netG, state.optG)
     netD, optD = fabric.setup(state.netD, state.optD)
-    data, rng = on_device(faces, device), state.rng
+    data = on_device(faces, device)
     lossD_of, lossG_of = (_hinge_D, _hinge_G) if recipe.hinge else (_bce_D, _bce_G)
-
-    def seen(images: Tensor) -> Tensor:
-        return augment(images, knobs.augment, rng) if recipe.augment else images
 
     until = time.process_time() + seconds
     for batch in epoch_batches(len(faces), batch_size, params.seed, device, 0):
+        rng = seeded(device, params.seed, "process 0", state.step)
+        seen = partial(augment, params=knobs.augment, rng=rng) if recipe.augment else _as_it_is
         real = to_images(data[batch])
         real = flip(real, rng) if recipe.flip else real
         fake = netG(torch.randn(batch_size, params.nz, 1, 1, generator=rng, device=device))
@@ -122,6 +122,10 @@ def train_recipe(recipe: Recipe, faces: Faces, params: Params, fabric: Fabric, s
         if time.process_time() >= until:
             break
     return state.shown, state.step * batch_size
+
+
+def _as_it_is(images: Tensor) -> Tensor:
+    return images
 
 
 def _bce_D(real: Tensor, fake: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """Our training loop beside the one that people copy: python -m benchmarks.train_vs_classic.
 
 Both train the same nets on the same drawn faces, in turns on the same machine: ours as `dvc repro` would (EMA and
-augmentation included, everything that it notes on the way too), the other as in benchmarks/classic_dcgan.py. The first
-turn of each is not counted. Beside the images a second it prints what share of a step each spends waiting for its data,
-how many FLOP a step of ours takes for an image, counted by torch, and what share that is of the machine's own rate of
-multiplying bfloat16 matrices of 2048×2048.
+augmentation included, but for the quick KID, which measures and does not train), the other as in
+benchmarks/classic_dcgan.py. The first turn of each is not counted. Beside the images a second it prints what share of a
+step each spends waiting for its data, how many FLOP a step of ours takes for an image, counted by torch, and what share
+that is of the machine's own rate of multiplying bfloat16 matrices of 2048×2048.
 """
 
 from __future__ import annotations

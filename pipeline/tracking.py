@@ -29,7 +29,7 @@ EXPERIMENT = "anime-dcgan"
 
 PARENT_TAG = "mlflow.parentRunId"
 PROCESS_TAG = "process"
-MOST_AT_ONCE = 1000  # figures that MLflow takes in a call
+ROWS_AT_ONCE = 50  # MLflow takes 1,000 figures in a call
 
 
 class StageRun:
@@ -51,12 +51,17 @@ class StageRun:
         """Log headline figures onto the invocation's run, where the UI compares experiments."""
         self._guard("figures", lambda: self._log_metrics(self.parent_id, metrics, None))
 
-    def log_rows(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Log the points of curves, in as few calls as may be: figures by name, at the step under the name `step`."""
-        points = [(key, value, int(row["step"])) for row in rows for key, value in row.items() if key != "step"]
-        for start in range(0, len(points), MOST_AT_ONCE):
-            batch = points[start : start + MOST_AT_ONCE]
-            self._guard("figures", partial(self._log_points, self.run_id, batch))
+    def log_rows(self, rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+        """Log the points of curves: figures by name, at the step under the name `step`. Return the rows not taken.
+
+        In as few calls as may be; a row has at most 20 figures.
+        """
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            batch = rows[start : start + ROWS_AT_ONCE]
+            points = [(key, value, int(row["step"])) for row in batch for key, value in row.items() if key != "step"]
+            if not self._guard("figures", partial(self._log_points, self.run_id, points)):
+                return list(rows[start:])
+        return []
 
     def log_image(self, pixels: Pixels, key: str, step: int) -> None:
         """Log RGB uint8 (H, W, 3) under a key and a step, for the image grid."""
@@ -86,12 +91,18 @@ class StageRun:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it says when it starts and ends
-        monitor = SystemMetricsMonitor(self.run_id, tracking_uri=tracking_uri())  # type: ignore[no-untyped-call]
-        self._guard("system metrics", monitor.start)
+        monitors: list[SystemMetricsMonitor] = []
+
+        def start() -> None:
+            monitors.append(SystemMetricsMonitor(self.run_id, tracking_uri=tracking_uri()))  # type: ignore[no-untyped-call]
+            monitors[0].start()  # type: ignore[no-untyped-call]
+
+        self._guard("system metrics", start)
         try:
             yield
         finally:
-            self._guard("system metrics", monitor.finish)
+            for monitor in monitors:
+                self._guard("system metrics", monitor.finish)
 
     def end(self, status: str) -> None:
         """End the stage's run, and its parent until the next stage begins: FINISHED, FAILED or KILLED."""
@@ -114,11 +125,14 @@ class StageRun:
         datasets = [Dataset(name, digest[:36], "local", name) for name, digest in digests.items()]
         self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset) for dataset in datasets])
 
-    def _guard(self, what: str, log: Callable[[], None]) -> None:
+    def _guard(self, what: str, log: Callable[[], None]) -> bool:
+        """Return whether it was logged."""
         try:
             log()
         except Exception as fault:  # the store may be a server that is away, a full disk, a locked database
             print(f"warning: MLflow did not take {what}: {fault}", file=sys.stderr)
+            return False
+        return True
 
 
 def tracking_uri() -> str:

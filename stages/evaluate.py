@@ -13,6 +13,7 @@ import torch
 
 from pipeline import paths
 from pipeline.atomic import write_json
+from pipeline.dcgan.device import choose_devices
 from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.copying import copied
@@ -33,7 +34,7 @@ def main() -> None:
     knobs = params.evaluate
     with stage_run("evaluate", params) as run:
         began = time.monotonic()
-        device = torch.device("cuda" if params.ngpu and torch.cuda.device_count() else "cpu")
+        device = torch.device(choose_devices(params.ngpu, params.train, torch.cuda.device_count())[0])
         run.set_tags({"device": device.type})
         shown = paths.GENERATOR_BEST if knobs.generator == "best" else paths.GENERATOR
         nets = {"": load_generator(shown, device)}

@@ -13,7 +13,7 @@ import torch
 
 from pipeline import paths
 from pipeline.dcgan.checkpoint import open_checkpoint
-from pipeline.dcgan.device import choose_devices, precision_of, warn_without_gpu
+from pipeline.dcgan.device import choose_devices, choose_precision, warn_without_gpu
 from pipeline.dcgan.identity import training_key
 from pipeline.dcgan.outputs import headline, open_row, write_outputs
 from pipeline.dcgan.plan import plan_epoch, shortness
@@ -42,23 +42,21 @@ def main() -> None:
         epoch_steps = plan_epoch(faces, params, count)
         if warning := shortness(epoch_steps, params):
             print(f"warning: {warning}", file=sys.stderr)
-        with companions(count):
+        precision, data = choose_precision(params.train.precision, device), file_digest(paths.FACES / "train.npy")
+        run.set_tags({"device": device, "precision": precision})
+        key, root = training_key(params, data, device, count, precision), paths.state_dir()
+        with open_checkpoint(root / "checkpoints", key, params.train.keep_checkpoints) as checkpoint, companions(count):
             fabric = launch(params)
-            precision, data = precision_of(fabric), file_digest(paths.FACES / "train.npy")
-            run.set_tags({"device": device, "precision": precision})
-            key = training_key(params, data, device, count, precision)
-            with open_checkpoint(paths.state_dir() / "checkpoints", key, params.train.keep_checkpoints) as checkpoint:
-                state, total_steps = new_state(params, fabric.device), epoch_steps * params.num_epochs
-                checkpoint.resume(state, total_steps)
-                print(f"train: {len(faces)} faces on {device} in {precision}, from step {state.step} to {total_steps}")
-                features = paths.state_dir() / "features"
-                judge = quick_judge(faces, params.train.quick_kid_images, fabric.device, features)
-                join(state, fabric, params)
-                with reporting(run, [*state.rows, *state.quality], total_steps * params.batch_size / 1000) as report:
-                    train(state, faces, params, fabric, report=report, save=checkpoint.save, judge=judge)
-                run.log_rows(open_row(state, epoch_steps, params))
-                write_outputs(state, params, epoch_steps, data)
-                checkpoint.finish()
+            state, total_steps = new_state(params, fabric.device), epoch_steps * params.num_epochs
+            checkpoint.resume(state, total_steps)
+            print(f"train: {len(faces)} faces on {device} in {precision}, from step {state.step} to {total_steps}")
+            judge = quick_judge(faces, params.train.quick_kid_images, fabric.device, root / "features")
+            join(state, fabric, params)
+            with reporting(run, state.rows, state.quality, total_steps * params.batch_size / 1000) as report:
+                train(state, faces, params, fabric, report=report, save=checkpoint.save, judge=judge)
+            run.log_rows(open_row(state, epoch_steps, params))
+            write_outputs(state, params, epoch_steps, data)
+            checkpoint.finish()
         for plot in PLOTTED:
             run.log_file(paths.PLOTS / plot, "plots")
         run.log_parent_metrics({name: headline(state)[name] for name in ("kimg", "img_per_s", "lossD", "lossG")})

@@ -1,5 +1,7 @@
 """The benchmarks' own arithmetic, on labels whose score is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from benchmarks import gamma_net
 from benchmarks.filter_quality import psnr, reject_score, rejects
 from benchmarks.filter_vs_peers import one_each
 from benchmarks.hash_search import drawn
+from benchmarks.recipe_training import RECIPES, train_recipe
 from pipeline.cleaning import gamma
+from pipeline.dcgan.device import open_fabric
 from pipeline.sources.builtin import draw
 
 
@@ -80,3 +84,14 @@ def test_a_face_to_fit_on_is_of_the_side_and_the_gamma_that_it_says(side):
         assert low <= one.goal <= high
     brightness = [np.mean([one.pixels.mean() for one in shown if one.kind == kind]) for kind in range(3)]
     assert brightness[gamma_net.DARK] < brightness[gamma_net.NATURAL] < brightness[gamma_net.PALE]
+
+
+@pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_trains(name, params):
+    small = {"image_size": 32, "ngf": 4, "ndf": 4, "nz": 5, "ngpu": 0}
+    tiny = params.model_copy(update={**small, "train": params.train.model_copy(update={"precision": "fp32"})})
+    faces = np.random.default_rng(0).integers(0, 256, (128, 32, 32, 3), np.uint8)
+    netG, shown = train_recipe(replace(RECIPES[name], batch_size=8), faces, tiny, open_fabric(tiny), seconds=0)
+    assert shown == 8
+    assert all(weight.isfinite().all() for weight in netG.parameters())

@@ -16,9 +16,9 @@ from pipeline.params import Params, TrainParams
 def open_fabric(params: Params) -> Fabric:
     """Return the Lightning Fabric that holds the devices and the precision of params.
 
-    ngpu: that many CUDA devices, or the CPU with a warning where there is none; 0 the CPU on purpose, with
-    train.cpu_processes. train.precision: bf16 and fp32 as they are named; auto is bf16 where the device multiplies it
-    natively. Raises ParamsError for more GPUs than there are. Where it takes several processes, each calls this within
+    ngpu: that many CUDA devices, or the CPU where there is none; 0 the CPU on purpose, with train.cpu_processes.
+    train.precision: bf16 and fp32 as they are named; auto is bf16 where the device multiplies it natively. Raises
+    ParamsError for more GPUs than there are. Where it takes several processes, each calls this within
     processes.companions().
     """
     accelerator, count = choose_devices(params.ngpu, params.train, torch.cuda.device_count())
@@ -28,7 +28,11 @@ def open_fabric(params: Params) -> Fabric:
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.deterministic = True
     # netD sees real and fake images before it learns from both: buffers broadcast in between would break the gradients.
-    data_parallel = DDPStrategy(cluster_environment=LightningEnvironment(), forward_sync_buffers=False)
+    # A search for unused parameters finds none, but keeps DDP from ordering its buckets anew after the first step: a
+    # training that is taken up would add up three processes' gradients in another order than one that was not cut off.
+    data_parallel = DDPStrategy(
+        cluster_environment=LightningEnvironment(), forward_sync_buffers=False, find_unused_parameters=True
+    )
     return Fabric(
         accelerator=accelerator,
         devices=count,

@@ -27,12 +27,13 @@ class CollapsedError(StageError):
 def require_finite(state: TrainState) -> None:
     """Raise DivergedError, with the step and the ranges of what is wrong, unless all that was learnt is finite.
 
-    Looks at the losses since the last row of losses.csv, the weights and the last gradients; waits for the device.
+    Looks at the losses since the last row of losses.csv, the weights, BatchNorm's statistics and the last gradients;
+    waits for the device.
     """
     tensors = dict(_learnt(state))
-    # One number for each, and one look at all of them.
-    norms = torch.stack(torch._foreach_norm(list(tensors.values())))
-    if bool((norms.isfinite().all() & state.interval.isfinite().all()).item()):
+    # One number for each, the largest size in it, and one look at all of them.
+    largest = torch.stack(torch._foreach_norm(list(tensors.values()), ord=float("inf")))
+    if bool((largest.isfinite().all() & state.interval.isfinite().all()).item()):
         return
     losses = [f"{name} {value}" for name, value in zip(FIGURES, state.interval.tolist(), strict=True)]
     wrong = [_range(name, tensor) for name, tensor in tensors.items() if not tensor.isfinite().all()]
@@ -44,11 +45,15 @@ def require_finite(state: TrainState) -> None:
 
 
 def _learnt(state: TrainState) -> Iterator[tuple[str, Tensor]]:
-    for net, owner in ((state.netG, "netG"), (state.netD, "netD")):
+    nets = {"netG": state.netG, "netD": state.netD} | ({} if state.ema is None else {"the average of netG": state.ema})
+    for owner, net in nets.items():
         for name, weight in net.named_parameters():
             yield f"{owner}.{name}", weight.detach()
             if weight.grad is not None:
                 yield f"the gradient of {owner}.{name}", weight.grad
+        for name, statistic in net.named_buffers():
+            if statistic.is_floating_point():
+                yield f"{owner}.{name}", statistic
 
 
 def _range(name: str, tensor: Tensor) -> str:

@@ -8,6 +8,7 @@ other way round.
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
@@ -43,16 +44,25 @@ def companions(count: int) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in VARIABLES}
     os.environ |= {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     # A session of their own: Ctrl-C reaches the first process, which then ends them. stdin tells them when it is gone.
-    others = [
-        subprocess.Popen(
-            [sys.executable, "-m", __spec__.name],
-            env={**os.environ, "LOCAL_RANK": str(rank)},
-            stdin=subprocess.PIPE,
-            start_new_session=True,
+    others, ready = [], []
+    for rank in range(1, count):
+        here, there = os.pipe()
+        others.append(
+            subprocess.Popen(
+                [sys.executable, "-m", __spec__.name, str(there)],
+                env={**os.environ, "LOCAL_RANK": str(rank)},
+                stdin=subprocess.PIPE,
+                pass_fds=[there],
+                start_new_session=True,
+            )
         )
-        for rank in range(1, count)
-    ]
+        os.close(there)
+        ready.append(here)
     try:
+        # The wait for a connection hears no signal, so what can go wrong before it is waited for here.
+        for rank, end in enumerate(ready, 1):
+            if not os.read(end, 1):
+                raise StageError(f"process {rank + 1} of {count} ended before it began; what it printed says why")
         yield
     except RuntimeError as fault:  # what torch.distributed raises when a connection is gone
         deadline = time.monotonic() + PATIENCE
@@ -66,6 +76,8 @@ def companions(count: int) -> Iterator[None]:
                 ) from fault
         raise
     finally:
+        for end in ready:
+            os.close(end)
         for other in others:
             other.kill()
             other.communicate()
@@ -94,7 +106,10 @@ def join(state: TrainState, fabric: Fabric, params: Params) -> None:
     """
     if fabric.world_size == 1:
         return
-    state.load_state_dict(fabric.broadcast(state.state_dict(), src=0))
+    whole = io.BytesIO()
+    torch.save(state.state_dict(), whole)
+    received = io.BytesIO(fabric.broadcast(whole.getvalue(), src=0))
+    state.load_state_dict(torch.load(received, map_location="cpu", weights_only=True))
     if params.train.sync_batchnorm:
         state.netG, state.netD = (
             torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
@@ -115,12 +130,14 @@ class _Silent:
         raise AssertionError(f"only the first process reports, and this one called {name}")
 
 
-def follow(params: Params) -> None:
-    """Train as one of the other processes, from the state of the first to the end."""
+def follow(params: Params, ready: int) -> None:
+    """Train as one of the other processes, from the state of the first to the end; ready: what to tell that it is."""
+    faces = load_faces("train")
+    os.write(ready, b"!")
     fabric = launch(params)
     state = new_state(params, fabric.device)
     join(state, fabric, params)
-    train(state, load_faces("train"), params, fabric, report=_Silent(), save=lambda _: None)  # type: ignore[arg-type]
+    train(state, faces, params, fabric, report=_Silent(), save=lambda _: None)  # type: ignore[arg-type]
 
 
 def _end_with_the_first() -> None:
@@ -130,4 +147,4 @@ def _end_with_the_first() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_the_first, daemon=True).start()
-    follow(load_params())
+    follow(load_params(), int(sys.argv[1]))

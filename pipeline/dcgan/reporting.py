@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import psutil
@@ -17,6 +17,7 @@ from pipeline.faces import Faces
 from pipeline.reports.grids import grid
 from pipeline.tracking import StageRun
 
+AWAY_INTERVAL = 300.0  # the same while MLflow takes nothing
 INTERVAL = 5.0  # seconds between two lines, and two batches to MLflow, at least: a GPU has many ticks a second
 
 
@@ -26,20 +27,20 @@ class Reporter:
     def __init__(self, run: StageRun, total_kimg: float) -> None:
         self._run = run
         self._total_kimg = total_kimg
-        self._pending: list[Row] = []
+        self._pending: list[Mapping[str, float]] = []
         self._quick_kid: float | None = None
-        self._told = 0.0
+        self._told, self._interval = 0.0, INTERVAL
 
     def tick(self, figures: Row) -> None:
         """Take a tick's row."""
         self._pending.append(figures)
-        if time.monotonic() - self._told >= INTERVAL:
+        if time.monotonic() - self._told >= self._interval:
             self._tell(figures)
 
     def quality(self, figures: Row) -> None:
         """Take a row of quick_kid.csv."""
         self._quick_kid = figures["quick_kid"]
-        self._pending.append(figures)
+        self._pending.append(quality_point(figures))
 
     def epoch(self, figures: Row, pictures: Faces) -> None:
         """Show the fixed noise's pictures after an epoch."""
@@ -52,8 +53,9 @@ class Reporter:
 
     def flush(self) -> None:
         """Log what has not been logged yet."""
-        self._run.log_rows(self._pending)
-        self._pending = []
+        self._pending = self._run.log_rows(self._pending)
+        # Each try costs MLflow's patience with a server that is away.
+        self._interval = AWAY_INTERVAL if self._pending else INTERVAL
 
     def _tell(self, figures: Row) -> None:
         left = 1000 * (self._total_kimg - figures["kimg"]) / figures["img_per_s"]
@@ -62,10 +64,15 @@ class Reporter:
         self._told = time.monotonic()
 
 
+def quality_point(figures: Row) -> Row:
+    """Return what MLflow gets of a row of quick_kid.csv: its kimg may be a tick's, whose point would be doubled."""
+    return {name: figures[name] for name in ("step", "quick_kid")}
+
+
 @contextmanager
-def reporting(run: StageRun, past: Sequence[Row], total_kimg: float) -> Iterator[Reporter]:
+def reporting(run: StageRun, rows: Sequence[Row], quality: Sequence[Row], total_kimg: float) -> Iterator[Reporter]:
     """Yield a reporter whose curves begin with what was noted before; the last are logged however the block ends."""
-    run.log_rows(past)
+    run.log_rows([*rows, *map(quality_point, quality)])
     reporter = Reporter(run, total_kimg)
     with run.watch_system():
         try:

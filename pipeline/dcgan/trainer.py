@@ -99,6 +99,7 @@ def train(
     began = time.monotonic() - state.seconds
     saved_seconds = state.seconds
     of_tick = of_epoch = (state.step, state.seconds)
+    has_collapsed = False  # as far as this process has told
 
     def rate(since: tuple[int, float]) -> float:
         return (state.step - since[0]) * batch_size / (time.monotonic() - began - since[1])
@@ -163,11 +164,12 @@ def train(
                 found = row(state.interval, knobs.log_steps, state.step, epoch_steps, batch_size)
                 found |= {"diversity": float(diversity(fake) / real_diversity), "img_per_s": rate(of_tick)}
                 of_tick = (state.step, time.monotonic() - began)
-                was, how = collapse(state.rows, knobs), collapse([*state.rows, found], knobs)
                 state.rows.append(found)
                 state.interval.zero_()
                 report.tick(found)
-                if how and not was:
+                how = collapse(state.rows, knobs)
+                is_new, has_collapsed = how and not has_collapsed, how is not None
+                if how and is_new:
                     report.collapsed(how, state.step)
                     if knobs.stop_on_collapse:
                         raise CollapsedError(f"stopped at step {state.step}: {how}")
@@ -177,6 +179,7 @@ def train(
 
             # Now and then: how good the pictures are.
             if judge and state.step % quality_steps == 0:
+                require_finite(state)
                 report.quality(judge_shown(state, params, judge))
 
             # Every epoch: its figures and pictures.
@@ -198,3 +201,4 @@ def train(
                 saved_seconds = state.seconds
             if signals.received:
                 signals.leave()
+    fabric.barrier()  # none leaves while another waits for it

@@ -56,6 +56,12 @@ def test_what_is_not_finite_is_named(
         require_finite(state)
 
 
+def test_a_huge_finite_gradient_is_no_divergence(small: Small) -> None:
+    state = new_state(small(), CPU)
+    gradient(state, 1e30)
+    require_finite(state)
+
+
 def test_a_training_that_diverges_ends_and_saves_nothing_of_it(faces: Faces, small: Small) -> None:
     """Adam moves each weight by its learning rate in a step, so that at 1e38 two steps are past float32."""
     params = small(num_epochs=9, lr=1.0)

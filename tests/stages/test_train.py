@@ -47,7 +47,9 @@ import pipeline.dcgan.trainer as trainer, stages, stages.train as stage
 
 @contextmanager
 def stage_run(name, params):
-    yield MagicMock()
+    run = MagicMock()
+    run.log_rows.return_value = []
+    yield run
 
 calls, update_ema = 0, trainer.update_ema
 
@@ -77,8 +79,9 @@ class FakeRun:
         self.tags: dict[str, str] = {}
         self.parent: dict[str, float] = {}
 
-    def log_rows(self, rows: Sequence[Mapping[str, float]]) -> None:
+    def log_rows(self, rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
         self.rows += [dict(row) for row in rows]
+        return []
 
     @contextmanager
     def watch_system(self) -> Iterator[None]:

@@ -46,13 +46,12 @@ def paused(project: Path) -> Iterator[subprocess.Popen]:
         stage.wait(60)
 
 
-def companion(stage: subprocess.Popen) -> psutil.Process:
-    (found,) = [
+def companions(stage: subprocess.Popen) -> list[psutil.Process]:
+    return [
         child
         for child in psutil.Process(stage.pid).children(recursive=True)
         if "pipeline.dcgan.processes" in child.cmdline()
     ]
-    return found
 
 
 def run(project: Path) -> str:
@@ -77,24 +76,38 @@ def test_two_processes_learn_what_one_does(project: Path, root: Path) -> None:
     assert found[0] == pytest.approx(found[1], abs=TOLERANCE)
 
 
-def test_killed_and_started_again(project: Path, root: Path) -> None:
-    write_params(root, train__cpu_processes=2)
+@pytest.mark.parametrize("count", [2, 3])
+def test_killed_and_started_again(count: int, project: Path, root: Path) -> None:
+    write_params(root, batch_size=6, num_epochs=3, train__cpu_processes=count)
     run(project)
     whole = outs()
     for written in ("models", "plots", ".pipeline"):
         shutil.rmtree(written)
     with paused(project) as stage:
-        other = companion(stage)
+        others = companions(stage)
+        assert len(others) == count - 1
         stage.send_signal(signal.SIGKILL)
-    other.wait(20)  # it must not outlive the first
-    assert "from step 3" in run(project)
+    for other in others:
+        other.wait(20)  # it must not outlive the first
+    assert "from step 4" in run(project)
     assert outs() == whole
+
+
+def test_a_process_that_never_begins_ends_the_training(project: Path, root: Path) -> None:
+    write_params(root, train__cpu_processes=2)
+    code = project / "pipeline/dcgan/processes.py"
+    code.write_text(
+        code.read_text().replace('if __name__ == "__main__":', 'if __name__ == "__main__":\n    sys.exit(3)')
+    )
+    done = subprocess.run([sys.executable, "-c", DRIVER, project], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "process 2 of 2 ended before it began" in done.stderr
 
 
 def test_a_process_that_dies_ends_the_training(project: Path, root: Path) -> None:
     write_params(root, train__cpu_processes=2)
     with paused(project) as stage:
-        companion(stage).kill()
+        companions(stage)[0].kill()
     assert stage.returncode == 1
     last = (project / "stderr").read_text().splitlines()[-1]
     assert last.startswith("train: process 2 of 2 ended with -9, and training can't go on without it")
