@@ -2,7 +2,8 @@
 
 PATH is a folder or a zip with images/, labels.csv (file, origin, kind, expect = keep | repair | reject, strength,
 pair = the file that a duplicate copies) and pristine/ (the undamaged original of every 'repair' row, PNG, by stem).
-The filter sees the images only. Of a pair of duplicates either may be the one dropped.
+`dcgan soil` makes one of your own pictures. The filter sees the images only. Of a pair of duplicates either may be the
+one dropped.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def reject_score(found: Counter[str], missed: Counter[str], wrong: Counter[str])
 
 
 def read_labels(root: Path) -> list[Label]:
-    """Return the rows of labels.csv."""
-    with (root / "labels.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """Return the rows of labels.csv, but for those without a file: `dcgan soil` could not read their origin."""
+    with (root / "labels.csv").open(encoding="utf-8", newline="") as file:
+        return [label for label in csv.DictReader(file) if label["file"]]
 
 
 def labelled_set(path: Path, work: Path) -> Path:
@@ -129,9 +130,11 @@ def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
         "f1": round(f1, 4),
         "precision": round(precision, 4),
         "recall": round(recall, 4),
-        "worst_kind_recall": round(min(found[k] / (found[k] + missed[k]) for k in {**found, **missed}), 3),
-        "clean_dropped": round(wrong["clean"] / counts["clean"], 4),
-        "clean_touched": round(touched["clean"] / counts["clean"], 4),
+        "worst_kind_recall": round(
+            min((found[k] / (found[k] + missed[k]) for k in {**found, **missed}), default=1.0), 3
+        ),
+        "clean_dropped": round(wrong["clean"] / max(counts["clean"], 1), 4),
+        "clean_touched": round(touched["clean"] / max(counts["clean"], 1), 4),
         "keep_mangled": sum(mangled.values()),
         **{
             f"recall.{kind}": round(found[kind] / (found[kind] + missed[kind]), 3)

@@ -1,7 +1,8 @@
-"""The command `dcgan`: pictures from a trained generator, weights in and out, and why the filter did what it did."""
+"""The command `dcgan`: pictures from a trained generator, weights in and out, and what the filter did or would do."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from pipeline.reports.explain import MOST, changes, find_images
 from pipeline.reports.explain import explain as explanation_of
 from pipeline.reports.grids import grid, write_gif, write_png
 from pipeline.runs import past_invocations, table
+from pipeline.soil import soil as soiled_set
 from pipeline.verdicts import read_verdicts
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -165,6 +167,24 @@ def runs(most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many
     with _faults():
         found = past_invocations(most)
     typer.echo(table(found) if found else "nothing was run yet; run 'dvc repro'")
+
+
+@app.command()
+def soil(
+    folder: Annotated[Path, typer.Argument(help="Clean pictures, at any depth.")],
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Which part of them is damaged or copied.")] = 0.4,
+    seed: Annotated[int, typer.Option(min=0, help="Other damage for another seed.")] = 0,
+) -> None:
+    """Damage some of your own pictures in known ways, to see how well the filter tells."""
+    with _faults():
+        labels = soiled_set(folder, out, share, seed, load_params().crawl)
+    kinds = [label.kind for label in labels if label.file]
+    damaged, skipped = len(kinds) - kinds.count("clean"), len(labels) - len(kinds)
+    typer.echo(
+        f"{len(kinds)} pictures, {damaged} damaged, {skipped} files skipped: {out}; "
+        f"now run python -m benchmarks.filter_quality {shlex.quote(str(out))}"
+    )
 
 
 def _open(weights: Path) -> Generator:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,8 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
         pytest.param(["import-weights"], id="no weights to import"),
         pytest.param(["export-weights"], id="no place to export to"),
         pytest.param(["explain"], id="no image to explain"),
+        pytest.param(["soil", "faces"], id="no place for the soiled"),
+        pytest.param(["soil", "faces", "out", "--share", "1.1"], id="more than all soiled"),
         pytest.param(["train"], id="an unknown command"),
         pytest.param([], id="nothing"),
     ],
@@ -270,3 +273,23 @@ def test_what_cannot_be_explained(filtered: Path) -> None:
     paths.VERDICTS.unlink()
     expected = "dcgan: data/verdicts.parquet is missing; run 'dvc repro filter' first\n"
     assert dcgan("explain", "a/face.png") == (1, expected)
+
+
+def test_pictures_are_soiled(
+    root: Path, tmp_path: Path, picture: np.ndarray, save: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(root / "params.yaml", "params.yaml")
+    Path("faces").mkdir()
+    for name in ("a", "b", "c", "d"):
+        Path(f"faces/{name}.png").write_bytes(save(picture, "PNG"))
+    Path("faces/note.txt").write_text("no picture")
+    code, text = dcgan("soil", "faces", "my faces", "--share", "0")
+    assert code == 0
+    told = "4 pictures, 0 damaged, 1 files skipped: my faces; now run python -m benchmarks.filter_quality 'my faces'\n"
+    assert told in text
+    code, text = dcgan("soil", "faces", "my faces")
+    assert (code, text) == (1, "dcgan: soil: my faces is there already; name another, or remove it first\n")
+    Path("params.yaml").write_text("lr: fast\n")
+    assert dcgan("soil", "faces", "other")[0] == 2
+    assert not Path("other").exists()
