@@ -140,6 +140,7 @@ class EvaluateParams(Section):
     kid_subsets: Annotated[int, Field(ge=2)]
     nearest_k: Positive
     copied_percentile: Annotated[float, Field(gt=0.0, lt=100.0)]
+    cache_mb: Annotated[float, Field(ge=0.0)]
 
 
 class Params(Section):

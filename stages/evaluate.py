@@ -18,7 +18,7 @@ from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.copying import copied
 from pipeline.metrics.coverage import nearest_distances
-from pipeline.metrics.features import cached_features, extract_features, spread
+from pipeline.metrics.features import cached_features, extract_features, forget_features, spread
 from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, summary
 from pipeline.params import load_params
@@ -49,6 +49,7 @@ def main() -> None:
         backbone, cache = open_backbone(device, *train.shape[2:]), paths.state_dir() / "features"
         real = {ruler: cached_features(faces, backbone, f"holdout {ruler}", cache) for ruler, faces in rulers.items()}
         seen = cached_features(train, backbone, "train", cache)
+        forget_features(cache, knobs.cache_mb)
         loaded = time.monotonic()
         fakes = {who: extract_features(faces, backbone, f"measure {who}".rstrip()) for who, faces in drawn.items()}
         img_per_s = knobs.n_generated * len(drawn) / (time.monotonic() - loaded)

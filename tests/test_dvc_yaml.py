@@ -26,6 +26,7 @@ IN_NO_STAGE = {
     "train.stop_on_collapse",
     "train.checkpoint_minutes",
     "train.keep_checkpoints",
+    "evaluate.cache_mb",
 }
 
 IN_SEVERAL_STAGES = {

@@ -1,4 +1,5 @@
-"""Is what was generated good, and is it varied: precision, recall, density and coverage, by nearest neighbours."""
+"""Is what was generated good, and is it varied: precision, recall, density and coverage, by nearest neighbours, and
+diversity."""
 
 from __future__ import annotations
 
@@ -67,6 +68,18 @@ def nearest_distances(queries: Features, pool: Features) -> tuple[Doubles, NDArr
         indices[rows] = squared.argmin(axis=1)
         distances[rows] = np.sqrt(squared.min(axis=1))
     return distances, indices
+
+
+def diversity(features: Features) -> float:
+    """Return how varied a set is: the mean Euclidean distance between the features of two of its images.
+
+    As Zhu et al. 2017 (arXiv 1711.11586) measure it, with these features in LPIPS's place and over all pairs instead of
+    random ones. 0 is one image again and again; compare with that of real images, for more is not always better: noise
+    is varied too. features: (N, d), N at least 2. The value does not depend on N but by chance.
+    """
+    x = features.astype(np.float64)
+    total = sum(float(np.sqrt(distances).sum()) for _, distances in _squared_distances(x, x))
+    return total / (len(x) * (len(x) - 1))
 
 
 def _squared_distances(x: Doubles, y: Doubles) -> Iterator[tuple[slice, Doubles]]:

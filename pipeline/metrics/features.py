@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +19,8 @@ from pipeline.faces import Faces
 from pipeline.metrics.backbone import VERSION, WIDTH, Backbone, Features
 
 Row = TypeVar("Row", bound=np.generic)
+
+UNFINISHED_NS = 3600 * 10**9
 
 
 def extract_features(faces: Faces, backbone: Backbone, label: str) -> Features:
@@ -41,12 +46,32 @@ def cached_features(faces: Faces, backbone: Backbone, label: str, folder: Path) 
     digest = hashlib.sha256(f"{VERSION} {backbone.device} {faces.shape}".encode())
     digest.update(np.ascontiguousarray(faces).data)
     path = folder / f"{digest.hexdigest()}.npy"
-    if not path.exists():
-        features = extract_features(faces, backbone, label)
-        with whole_file(path) as temporary:
-            np.save(temporary, features)
-    cached: Features = np.load(path, allow_pickle=False)
-    return cached
+    # No look before: another process may forget the file in between.
+    with suppress(FileNotFoundError):
+        os.utime(path)
+        cached: Features = np.load(path, allow_pickle=False)
+        return cached
+    features = extract_features(faces, backbone, label)
+    with whole_file(path) as temporary:
+        np.save(temporary, features)
+    return features
+
+
+def forget_features(folder: Path, megabytes: float) -> None:
+    """Delete from a folder of cached_features the files used longest ago, until the rest take so many megabytes (10⁶).
+
+    Another process may be at work in the folder: what it reads it has, and what it writes is left alone.
+    """
+    used = []
+    for path in folder.glob("*.npy"):
+        with suppress(FileNotFoundError):  # another process forgets too
+            used.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+    left = megabytes * 1e6
+    for last_use, size, path in sorted(used, reverse=True):
+        unfinished = path.name.startswith(".")  # see whole_file; written in a second, unless its writer was killed
+        left -= size
+        if left < 0 and not (unfinished and last_use > time.time_ns() - UNFINISHED_NS):
+            path.unlink(missing_ok=True)
 
 
 def spread(rows: NDArray[Row], most: int) -> NDArray[Row]:

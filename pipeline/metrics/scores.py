@@ -3,8 +3,8 @@
 A name is the figure, then `_live` (netG without EMA) or `_floor` (real training faces instead of generated ones), then
 the ruler `_clean`, `_raw` or `_pristine`, then `_se` (standard error). Precision, recall, density, coverage and the
 floors leave `_raw` out: it is the ruler that no filter setting moves; so does copied_share, for which copying.py
-compares with the raw holdout. Figures against the clean ruler compare only at
-equal filter params.
+compares with the raw holdout. `diversity` is of a set alone and has no ruler. Figures against the clean ruler compare
+only at equal filter params.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from pipeline.metrics.backbone import Features
-from pipeline.metrics.coverage import coverage_figures
+from pipeline.metrics.coverage import coverage_figures, diversity
 from pipeline.metrics.distances import frechet_distance, kid
+from pipeline.metrics.sliced import sliced_wasserstein
 from pipeline.params import EvaluateParams
 
 
 def all_figures(
     fakes: Mapping[str, Features], rulers: Mapping[str, Features], knobs: EvaluateParams, seed: int
 ) -> dict[str, float]:
-    """Return every figure of each set of fakes against each ruler, by its name, rounded to six decimals.
+    """Return every figure of each set of fakes, alone and against each ruler, by its name, rounded to six decimals.
 
     fakes: features (M, 1280) by who made them: "" (netG's EMA), `live` (KID alone) and `floor`. rulers: features
     (N, 1280) of the holdouts clean, raw and perhaps pristine. N and M are at least 4.
@@ -42,8 +43,10 @@ def all_figures(
     # One BLAS thread a pair, pairs side by side: with more threads than free cores BLAS takes many times as long, and
     # the last digits would depend on their number.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        varied = {who: pool.submit(diversity, fakes[who]) for who in fakes if who != "live"}
         done = list(tqdm(pool.map(measure, pairs), total=len(pairs), desc="compare", unit="pair"))
-    return {name: value for figures in done for name, value in figures.items()}
+    alone = {figure_name("diversity", who, "raw"): round(future.result(), 6) for who, future in varied.items()}
+    return {name: value for figures in done for name, value in figures.items()} | alone
 
 
 def kid_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
@@ -53,9 +56,9 @@ def kid_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int
 
 
 def set_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
-    """Return kid_figures, the Fréchet distance, precision, recall, density and coverage."""
-    distances = kid_figures(real, fake, knobs, seed) | {"fd_lite0": frechet_distance(real, fake)}
-    return distances | asdict(coverage_figures(real, fake, knobs.nearest_k))
+    """Return kid_figures, the Fréchet and the sliced Wasserstein distance ×1000, and the figures of Coverage."""
+    distances = {"fd_lite0": frechet_distance(real, fake), "swd_lite0": 1000 * sliced_wasserstein(real, fake)}
+    return kid_figures(real, fake, knobs, seed) | distances | asdict(coverage_figures(real, fake, knobs.nearest_k))
 
 
 def figure_name(figure: str, who: str, ruler: str) -> str:

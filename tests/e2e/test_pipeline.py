@@ -56,6 +56,9 @@ def test_every_image_has_a_verdict_and_the_counts_agree(project: Project) -> Non
         figures["evaluate"]
     )
     assert {"fd_lite0_clean", "precision", "recall", "density", "coverage"} <= set(figures["evaluate"])
+    assert {"swd_lite0_raw", "swd_lite0_floor", "diversity", "diversity_floor", "copied_share"} <= set(
+        figures["evaluate"]
+    )
     assert {"kimg", "seconds", "img_per_s", "lossD", "lossG"} <= set(figures["train"])
 
 

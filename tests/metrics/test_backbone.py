@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from pathlib import Path
 
 import cv2
@@ -20,7 +22,7 @@ from pipeline.metrics.backbone import (
     load_lite0,
     open_backbone,
 )
-from pipeline.metrics.features import cached_features, extract_features, spread
+from pipeline.metrics.features import cached_features, extract_features, forget_features, spread
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,66 @@ def test_cache_holds_nothing_of_a_run_that_failed(tmp_path: Path, faces: Faces) 
     with pytest.raises(RuntimeError, match="no"):
         cached_features(faces, Backbone("cpu", broken, batch=2, threads=2), "test", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def store(folder: Path, name: str, hours_ago: float) -> None:
+    """A cached file of 1,000 bytes."""
+    path = folder / f"{name}.npy"
+    path.write_bytes(bytes(1000))
+    os.utime(path, (time.time() - 3600 * hours_ago,) * 2)
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "kept"),
+    [
+        pytest.param(3, "abc", id="all fit"),
+        pytest.param(2, "bc", id="exactly two"),
+        pytest.param(1.999, "c", id="one and most of another"),
+        pytest.param(0, "", id="none"),
+    ],
+)
+def test_what_was_used_longest_ago_is_forgotten_first(tmp_path: Path, kilobytes: float, kept: str) -> None:
+    for name, hours_ago in (("c", 0), ("a", 30), ("b", 2)):
+        store(tmp_path, name, hours_ago)
+    forget_features(tmp_path, kilobytes / 1000)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == list(kept)
+
+
+def test_what_another_process_writes_is_left_and_what_a_killed_one_left_goes(tmp_path: Path) -> None:
+    store(tmp_path, ".now.1-abcdef12", 0)
+    store(tmp_path, ".then.1-abcdef12", 2)
+    forget_features(tmp_path, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [".now.1-abcdef12.npy"]
+
+
+def test_use_keeps_features_from_being_forgotten(tmp_path: Path, faces: Faces) -> None:
+    calls: list[int] = []
+    cached_features(faces, counting(calls), "test", tmp_path)
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    store(tmp_path, "unused", 1)
+    cached_features(faces, counting(calls), "test", tmp_path)
+    forget_features(tmp_path, 0.04)  # 7 × 1,280 float32 are 36 kB, and the other file would fit too
+    forget_features(tmp_path, 0.0361)
+    assert not (tmp_path / "unused.npy").exists()
+    cached_features(faces, counting(calls), "test", tmp_path)
+    assert sum(calls) == 7
+
+
+def test_features_that_another_process_forgets_meanwhile_are_computed_again(
+    tmp_path: Path, faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    first = cached_features(faces, counting(calls), "test", tmp_path)
+
+    def gone(path: Path, **_: object) -> np.ndarray:
+        path.unlink()
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(np, "load", gone)
+    assert np.array_equal(cached_features(faces, counting(calls), "test", tmp_path), first)
+    assert sum(calls) == 14
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.linalg
 
 from pipeline.metrics.distances import frechet_distance, kid
+
+Make = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def normal(count: int, width: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -36,6 +40,33 @@ def test_kid_equals_its_definition(n: int, m: int) -> None:
     x, y = normal(n, 3, 1), normal(m, 3, 2, shift=0.5)
     expected = kid_by_definition(x.astype(np.float64), y.astype(np.float64))
     assert kid(x, y, 3, 0)[0] == pytest.approx(expected, rel=1e-12)
+
+
+DEGENERATE = [
+    pytest.param(lambda x, _: (x, x), id="identical sets"),
+    pytest.param(lambda x, _: (x, x + 1), id="identical but for a shift"),
+    pytest.param(lambda x, y: (x, np.ones_like(y)), id="all fakes alike"),
+    pytest.param(lambda x, y: (x * [1, 1, 0, 0, 0, 0], y * [1, 1, 1, 0, 0, 0]), id="constant features"),
+    pytest.param(lambda x, y: (x[:4], y[:5]), id="fewer samples than dimensions"),
+    pytest.param(lambda x, y: (np.tile(x, 2), np.tile(y, 2)), id="features twice"),
+]
+
+
+@pytest.mark.parametrize("make", DEGENERATE)
+def test_kid_of_degenerate_sets_equals_its_definition(make: Make) -> None:
+    x, y = make(normal(12, 6, 1).astype(np.float64), normal(9, 6, 2, shift=0.5).astype(np.float64))
+    assert kid(x, y, 3, 0)[0] == pytest.approx(kid_by_definition(x, y), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("make", DEGENERATE)
+def test_frechet_of_degenerate_sets_is_within_a_thousandth_of_the_trace(make: Make) -> None:
+    x, y = make(normal(12, 6, 1).astype(np.float64), normal(9, 6, 2, shift=0.5).astype(np.float64))
+    cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    # FID's own code lifts a covariance without full rank so, lest the matrix root fail.
+    lift = 1e-8 * np.eye(len(cov_x))
+    root = scipy.linalg.sqrtm((cov_x + lift) @ (cov_y + lift)).real
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cov_x + cov_y - 2 * root)
+    assert frechet_distance(x, y) == pytest.approx(expected, abs=1e-3 * np.trace(cov_x + cov_y))
 
 
 def test_kid_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,9 @@ from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, figure_name, summary
 from pipeline.params import EvaluateParams
 
-KNOBS = EvaluateParams(generator="last", n_generated=64, n_real=64, kid_subsets=5, nearest_k=3, copied_percentile=1.0)
+KNOBS = EvaluateParams(
+    generator="last", n_generated=64, n_real=64, kid_subsets=5, nearest_k=3, copied_percentile=1.0, cache_mb=1.0
+)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,9 @@ KNOBS = EvaluateParams(generator="last", n_generated=64, n_real=64, kid_subsets=
         pytest.param("kid_lite0_se", "", "pristine", "kid_lite0_pristine_se", id="its error"),
         pytest.param("kid_lite0_se", "live", "clean", "kid_lite0_live_clean_se", id="without EMA"),
         pytest.param("fd_lite0", "", "raw", "fd_lite0_raw", id="Fréchet"),
+        pytest.param("swd_lite0", "floor", "raw", "swd_lite0_floor", id="sliced Wasserstein's floor"),
+        pytest.param("diversity", "", "raw", "diversity", id="diversity"),
+        pytest.param("diversity", "floor", "raw", "diversity_floor", id="real diversity"),
         pytest.param("kid_lite0", "floor", "raw", "kid_lite0_floor", id="floor"),
         pytest.param("kid_lite0_se", "floor", "raw", "kid_lite0_floor_se", id="floor's error"),
         pytest.param("fd_lite0", "floor", "clean", "fd_lite0_floor_clean", id="floor, clean"),
@@ -41,10 +46,10 @@ def test_all_figures_are_finite_under_the_pinned_names() -> None:
     pinned = (
         "kid_lite0_clean kid_lite0_clean_se kid_lite0_raw kid_lite0_raw_se kid_lite0_live_clean kid_lite0_live_raw "
         "fd_lite0_clean fd_lite0_raw precision recall density coverage precision_clean coverage_clean "
-        "kid_lite0_floor fd_lite0_floor"
+        "kid_lite0_floor fd_lite0_floor swd_lite0_clean swd_lite0_raw swd_lite0_floor diversity diversity_floor"
     )
     assert set(pinned.split()) <= set(figures)
-    assert "fd_lite0_live_clean" not in figures
+    assert not {"fd_lite0_live_clean", "swd_lite0_live_clean", "diversity_live", "diversity_clean"} & set(figures)
     json.dumps(figures, allow_nan=False)
     assert figures["kid_lite0_live_raw"] == figures["kid_lite0_raw"] > 100 > abs(figures["kid_lite0_floor"])
     assert figures["fd_lite0_raw"] > figures["fd_lite0_floor"]
