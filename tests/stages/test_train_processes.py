@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.stages.test_train import DRIVER, outs, project, write_params
 
@@ -74,6 +76,24 @@ def test_two_processes_learn_what_one_does(project: Path, root: Path) -> None:
         found.append(mean_losses())
     assert found[0] != pytest.approx(found[1], abs=1e-6)  # other noise, other statistics
     assert found[0] == pytest.approx(found[1], abs=TOLERANCE)
+
+
+def test_two_processes_have_the_same_weights(project: Path, root: Path) -> None:
+    """They see other faces and other noise, so only averaged gradients keep them together."""
+    write_params(root, train__cpu_processes=2)
+    code = project / "pipeline/dcgan/processes.py"
+    text = code.read_text()
+    end = "save=lambda _: None)  # type: ignore[arg-type]\n"
+    assert end in text
+    code.write_text(
+        text.replace(end, f'{end}    torch.save([state.netG.state_dict(), state.netD.state_dict()], "other")\n')
+    )
+    run(project)
+    other = torch.load("other", weights_only=True)
+    for name, found in zip(("generator_live", "discriminator"), other, strict=True):
+        for key, weight in load_file(f"models/{name}.safetensors").items():
+            if "running" not in key:  # BatchNorm's statistics are each process's own
+                assert torch.equal(weight, found[key]), (name, key)
 
 
 @pytest.mark.parametrize("count", [2, 3])
