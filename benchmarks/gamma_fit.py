@@ -26,7 +26,6 @@ from benchmarks import gamma_net
 from pipeline.atomic import whole_file
 from pipeline.cleaning.gamma import (
     MILD,
-    NATURAL_NATS,
     NET_WEIGHTS,
     WEIGHTS,
     first_look,
@@ -120,7 +119,7 @@ def both(faces: Sequence[Pixels], params: Params) -> dict[str, Any]:
     """Return how both looks do on every fifth face, left out: what is undone of natural ones, and of changed ones.
 
     faces: real ones only. By how many nats a gamma seems likelier than none, for the most misleading of the natural
-    faces, is what NATURAL_NATS is chosen by.
+    faces, is what filter.gamma_nats is chosen by.
     """
     generator = np.random.default_rng(1)
     left_out, limits = faces[4::5], (params.filter.min_gamma, params.filter.max_gamma)
@@ -131,7 +130,7 @@ def both(faces: Sequence[Pixels], params: Params) -> dict[str, Any]:
             goal = generator.uniform(np.log(low), np.log(high))
             picture = face if label == "natural" else as_jpeg(undo_gamma(face, 1 / np.exp(goal)))
             view = net_view(picture, params.image_size)
-            found = gamma(picture, view)
+            found = gamma(picture, view, params.filter.gamma_nats)
             if found < limits[0] or found > limits[1]:
                 undone += 1
                 errors.append(np.log(found) - goal)
@@ -143,7 +142,7 @@ def both(faces: Sequence[Pixels], params: Params) -> dict[str, Any]:
             figures[label]["nats_of_the_worst"] = [round(value, 2) for value in sorted(nats)[:-9:-1]]
         else:
             figures[label]["rms_log_gamma_undone"] = round(float(np.sqrt(np.mean(np.square(errors)))), 3)
-    return {**figures, "natural_nats": NATURAL_NATS}
+    return {**figures, "gamma_nats": params.filter.gamma_nats}
 
 
 def main() -> None:

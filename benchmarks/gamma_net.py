@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from pipeline.cleaning.gamma import LAYERS, LEVELS_SEEN, SIDES, middle
+from pipeline.cleaning.gamma import LAYERS, LEVELS_SEEN, MILD, SIDES, middle
 from pipeline.codec import Pixels
 
 BATCH, LEARNING_RATE, DECAY, WARM_UP = 64, 3e-3, 0.05, 0.1
 # The share of the pictures that go through no gamma, a dark one, a pale one, or one between, which is neither.
 NATURAL, DARK, PALE, BETWEEN = range(4)
 SHARES = (0.4, 0.22, 0.22, 0.16)
-GAMMAS = ((1.0, 1.0), (2.0, 4.0), (0.21, 0.5), (0.5, 2.0))
+GAMMAS = ((1.0, 1.0), (MILD[1], 4.0), (0.21, MILD[0]), MILD)
 
 
 class Sample(NamedTuple):

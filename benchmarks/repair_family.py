@@ -82,7 +82,7 @@ def curves(params: FilterParams, image_size: int) -> dict[str, Prepare]:
 
     def prepare(member: Callable[[Pixels, Tone], Pixels]) -> Prepare:
         def with_tone(pixels: Pixels, _: str) -> Member:
-            estimated = gamma(net_view(pixels, image_size))
+            estimated = gamma(pixels, net_view(pixels, image_size), params.gamma_nats)
             tone = Tone(estimated, params.faded_black, params.faded_white, params.mean_brightness)
             return lambda pixels: member(pixels, tone)
 

@@ -77,6 +77,7 @@ class FilterParams(Section):
     faded_white: Level
     min_gamma: Annotated[float, Field(gt=0.0, le=1.0)]
     max_gamma: Annotated[float, Field(ge=1.0)]
+    gamma_nats: Threshold
     faded_curve: ToneCurve
     gamma_curve: ToneCurve
     tone_all: ToneCurve | None

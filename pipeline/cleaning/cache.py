@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 import pipeline.codec
 from pipeline.atomic import whole_file
+from pipeline.cleaning.measures import MEASURED_BY
 from pipeline.cleaning.verdict import COPY_RULES, DROP_RULES, REPAIR_RULES
 from pipeline.digest import file_digest
 from pipeline.errors import StageError
@@ -42,9 +43,10 @@ class Cached(NamedTuple):
     compared: Path
 
 
-def measures_file(folder: Path, digest: str, image_size: int, work_side: int) -> Path:
+def measures_file(folder: Path, digest: str, image_size: int, params: FilterParams) -> Path:
     """Return where the measures of the shard with that digest belong."""
-    return _file(folder, "measures", digest, {"image_size": image_size, "work_side": work_side})
+    settings = params.model_dump(include=set(MEASURED_BY))
+    return _file(folder, "measures", digest, {"image_size": image_size, **settings})
 
 
 def mended_file(folder: Path, digest: str, image_size: int, params: FilterParams) -> Path:

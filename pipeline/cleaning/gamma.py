@@ -27,11 +27,9 @@ NET_WEIGHTS = Path(__file__).with_name("gamma_net.safetensors")
 LAYERS = ((24, 5, 2), (48, 3, 2), (48, 3, 1), (64, 3, 2), (64, 3, 1), (64, 3, 2))
 SIDES = (64, 80, 96)
 LEVELS_SEEN = np.stack([np.arange(256) / 127.5 - 1, np.log((np.arange(256) + 4) / 259) / 2 + 0.5], 1).astype(np.float32)
-# The second look is taken where the first finds no gamma between these: at one in thirty faces.
+# The second look is taken where the first finds no gamma between these, which it was not fitted to tell from none: at
+# one face in thirty.
 MILD = (0.5, 2.0)
-# By so many nats a gamma must be likelier than none, since most pictures went through none; chosen on 1,401 faces left
-# out of the fit, of which none is then found dark and nine are found pale, some of them rightly.
-NATURAL_NATS = 3.5
 
 _SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 _BAND_OF_LEVEL = np.searchsorted((50, 128, 200), np.arange(256), side="right")
@@ -68,17 +66,17 @@ def tone_profile(pixels: Pixels) -> NDArray[np.float32]:
     ).astype(np.float32)
 
 
-def gamma(pixels: Pixels, net: Pixels) -> float:
+def gamma(pixels: Pixels, net: Pixels, nats: float) -> float:
     """Return the gamma that a picture seems to have gone through: about 1 for most art, 3 too dark, 0.3 too pale.
 
     pixels: RGB uint8 (H, W, 3), net: the same at the size that the net sees. Exactly 1 where the first look finds it
-    dark or pale, and the second art that is so on purpose.
+    dark or pale, and the second art that is so on purpose: a gamma not so many nats likelier than none.
     """
     first = first_look(net)
     if MILD[0] < first < MILD[1]:
         return first
     natural, dark, pale, *logarithms = second_look(pixels)
-    kind = int(np.argmax([natural + NATURAL_NATS, dark, pale]))
+    kind = int(np.argmax([natural + nats, dark, pale]))
     return float(np.exp([0.0, *logarithms][kind]))
 
 

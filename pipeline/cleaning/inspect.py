@@ -58,7 +58,7 @@ class MeasureJob(NamedTuple):
     code: str
 
 
-def measure_shard(job: MeasureJob, image_size: int, work_side: int) -> pa.Table:
+def measure_shard(job: MeasureJob, image_size: int, params: FilterParams) -> pa.Table:
     """Return the measures, hashes and layout of each image of a raw shard, MEASURED_SCHEMA; null if unreadable.
 
     They are read from job.cached, or written there, with the images' signatures.
@@ -67,13 +67,13 @@ def measure_shard(job: MeasureJob, image_size: int, work_side: int) -> pa.Table:
     # Signatures and all, so that a damaged file is found here.
     known = read_cached(job.cached, _CACHED_SCHEMA.names)
     if known is None:
-        known = _measure(job.shard, image_size, work_side)
+        known = _measure(job.shard, image_size, params)
         write_cached(known, job.cached)
     measured = known.select(MEASURED_SCHEMA.names[1:])
     return measured.add_column(0, "shard", pa.array([job.shard.name] * len(measured), pa.string()))
 
 
-def _measure(shard: Path, image_size: int, work_side: int) -> pa.Table:
+def _measure(shard: Path, image_size: int, params: FilterParams) -> pa.Table:
     records, thumbnails = [], []
     for row in read_rows(shard, ["row", "id", "path", "image", "split", "error"]):
         record: dict[str, Any] = {name: row[name] for name in ("row", "id", "path", "split")}
@@ -82,7 +82,7 @@ def _measure(shard: Path, image_size: int, work_side: int) -> pa.Table:
             data = row["image"]["bytes"]
             pixels = decode_trusted(data)
             record["bytes"] = len(data)
-            record |= measure(pixels, image_size, work_side)._asdict()
+            record |= measure(pixels, image_size, params)._asdict()
             record |= {"layout": layout(pixels).tobytes(), "signature": signature(pixels).tobytes()}
             thumbnails.append(thumbnail(pixels))
         records.append(record)

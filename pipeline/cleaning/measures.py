@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from pipeline.cleaning.gamma import gamma
 from pipeline.cleaning.views import Gray, extremes, luma, net_view, quantiles, work_view
 from pipeline.codec import Pixels
+from pipeline.params import FilterParams
+
+# The filter params that a measure depends on; all others are thresholds, and need no picture to be measured again.
+MEASURED_BY = ("work_side", "gamma_nats")
 
 
 class Measures(NamedTuple):
@@ -30,10 +34,13 @@ class Measures(NamedTuple):
     gamma: float
 
 
-def measure(pixels: Pixels, image_size: int, work_side: int) -> Measures:
-    """Measure RGB uint8 (H, W, 3): style and sharpness as the net will see it, noise and blocks at the work size."""
+def measure(pixels: Pixels, image_size: int, params: FilterParams) -> Measures:
+    """Measure RGB uint8 (H, W, 3): style and sharpness as the net will see it, noise and blocks at the work size.
+
+    Of params only those named in MEASURED_BY count.
+    """
     height, width = pixels.shape[:2]
-    net, work = net_view(pixels, image_size), work_view(pixels, work_side)
+    net, work = net_view(pixels, image_size), work_view(pixels, params.work_side)
     net_luma, work_luma = luma(net), luma(work)
     return Measures(
         width=width,
@@ -47,7 +54,7 @@ def measure(pixels: Pixels, image_size: int, work_side: int) -> Measures:
         noise=noise(work_luma.astype(np.float32)),
         impulses=impulses(work),
         blockiness=blockiness(work_luma),
-        gamma=gamma(pixels, net),
+        gamma=gamma(pixels, net, params.gamma_nats),
     )
 
 

@@ -51,7 +51,7 @@ def repair(pixels: Pixels, damage: str, gamma: float, image_size: int, params: F
     """Return a picture repaired at the work size, with its measures; holds() tells whether to take it."""
     before = work_view(pixels, params.work_side)
     after = mend(before, damage, gamma, params)
-    was, remains = (measure(view, image_size, params.work_side) for view in (before, after))
+    was, remains = (measure(view, image_size, params) for view in (before, after))
     # The work size is no reason to drop a picture; its own was none.
     height, width = pixels.shape[:2]
     return Repair(after, was, remains._replace(width=width, height=height))

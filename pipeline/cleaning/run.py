@@ -32,9 +32,9 @@ def filter_shards(
     sizes = shard_sizes(shards)
     digests = dict(zip(shards, workers.map(file_digest, shards, label="filter: look up", sizes=sizes), strict=True))
     cache = cache.absolute()
-    measures = {shard: measures_file(cache, digests[shard], image_size, params.work_side) for shard in shards}
+    measures = {shard: measures_file(cache, digests[shard], image_size, params) for shard in shards}
     compared = compared_file(cache, list(digests.values()), params.max_difference)
-    measuring = partial(measure_shard, image_size=image_size, work_side=params.work_side)
+    measuring = partial(measure_shard, image_size=image_size, params=params)
     jobs = [MeasureJob(shard, measures[shard], CODE) for shard in shards]
     tables = list(workers.map(measuring, jobs, label="filter: measure", sizes=sizes))
     rows = [table["row"].to_numpy() for table in tables]

@@ -7,6 +7,8 @@ from pipeline.cleaning.tone import undo_gamma
 from pipeline.cleaning.views import net_view
 from pipeline.sources.builtin import draw
 
+NATS = 3.5
+
 
 def as_jpeg(pixels):
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])
@@ -41,30 +43,30 @@ def test_the_profile_of_one_colour_is_known():
 @pytest.mark.parametrize("number", [3, 8, 21])
 def test_the_second_look_measures_the_gamma_by_the_edges(number, applied):
     pixels = as_jpeg(undo_gamma(draw(0, number, 96), 1 / applied))
-    assert g.gamma(pixels, net_view(pixels, 64)) == pytest.approx(applied, rel=0.3)
+    assert g.gamma(pixels, net_view(pixels, 64), NATS) == pytest.approx(applied, rel=0.3)
 
 
 @pytest.mark.parametrize(("gain", "offset"), [pytest.param(0.5, 0, id="dark"), pytest.param(0.5, 128, id="pale")])
 def test_of_what_is_dark_or_pale_by_a_straight_line_no_gamma_is_undone(gain, offset, params):
     for number in range(8):
         pixels = as_jpeg(np.rint(draw(0, number, 96) * gain + offset).astype(np.uint8))
-        assert params.filter.min_gamma < g.gamma(pixels, net_view(pixels, 64)) < params.filter.max_gamma
+        assert params.filter.min_gamma < g.gamma(pixels, net_view(pixels, 64), NATS) < params.filter.max_gamma
 
 
 def test_the_second_look_is_only_taken_where_the_first_finds_something(monkeypatch):
     monkeypatch.setattr(g, "second_look", lambda _: pytest.fail("looked twice"))
     pixels = draw(0, 3, 96)
     view = net_view(pixels, 64)
-    assert g.gamma(pixels, view) == g.first_look(view)
+    assert g.gamma(pixels, view, NATS) == g.first_look(view)
 
 
 @pytest.mark.parametrize(
     ("logits", "found"),
     [
-        pytest.param((0, g.NATURAL_NATS + 0.1, 0), 3.0, id="dark"),
-        pytest.param((0, 0, g.NATURAL_NATS + 0.1), 0.3, id="pale"),
-        pytest.param((0, g.NATURAL_NATS - 0.1, 0), 1.0, id="dark on purpose, maybe"),
-        pytest.param((0, 0, g.NATURAL_NATS - 0.1), 1.0, id="pale on purpose, maybe"),
+        pytest.param((0, NATS + 0.1, 0), 3.0, id="dark"),
+        pytest.param((0, 0, NATS + 0.1), 0.3, id="pale"),
+        pytest.param((0, NATS - 0.1, 0), 1.0, id="dark on purpose, maybe"),
+        pytest.param((0, 0, NATS - 0.1), 1.0, id="pale on purpose, maybe"),
     ],
 )
 def test_a_gamma_must_be_much_likelier_than_none(monkeypatch, logits, found):
@@ -72,7 +74,7 @@ def test_a_gamma_must_be_much_likelier_than_none(monkeypatch, logits, found):
     monkeypatch.setattr(g, "first_look", lambda _: 3.0)
     monkeypatch.setattr(g, "second_look", lambda _: outputs)
     pixels = draw(0, 3, 96)
-    assert g.gamma(pixels, net_view(pixels, 64)) == pytest.approx(found)
+    assert g.gamma(pixels, net_view(pixels, 64), NATS) == pytest.approx(found)
 
 
 @pytest.mark.parametrize("shape", [(32, 40), (64, 64), (75, 90), (96, 96), (300, 200)])

@@ -47,7 +47,7 @@ DAMAGES = {
 def test_each_damage_is_recognised_and_repaired(params, face, damage):
     pristine = face(2)
     damaged = DAMAGES[damage](pristine)
-    measures = measure(damaged, 64, params.filter.work_side)
+    measures = measure(damaged, 64, params.filter)
     assert judge(as_columns(measures), params.filter)[1][0] == damage
     mended, was, remains = repairs.repair(damaged, damage, measures.gamma, 64, params.filter)
     assert repairs.holds(damage, was, remains, params.filter)
@@ -57,7 +57,7 @@ def test_each_damage_is_recognised_and_repaired(params, face, damage):
 
 def test_an_undamaged_picture_is_left_alone(params, face):
     for seed in range(20):
-        assert judge(as_columns(measure(face(seed), 64, 256)), params.filter)[1][0] is None
+        assert judge(as_columns(measure(face(seed), 64, params.filter)), params.filter)[1][0] is None
 
 
 @pytest.mark.parametrize(

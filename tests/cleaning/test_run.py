@@ -172,7 +172,9 @@ def test_another_threshold_decodes_only_what_it_repairs_for_the_first_time(param
     assert not decoded
 
 
-@pytest.mark.parametrize("changes", [{"work_side": 80}, {"faded_white": 200.0}], ids=["measures", "repairs"])
+@pytest.mark.parametrize(
+    "changes", [{"work_side": 80}, {"gamma_nats": 30.0}, {"faded_white": 200.0}], ids=["sizes", "looks", "repairs"]
+)
 def test_what_a_cached_result_depends_on_makes_it_stale(params, face, save, shard, changes):
     raw = shard([image for image, _ in heap(face, save)])
     run(raw, params)
