@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.classic_dcgan import classic_training
 from pipeline.codec import encode_jpeg
 from pipeline.dcgan.batches import on_device, to_images
-from pipeline.dcgan.device import open_fabric, precision_of
+from pipeline.dcgan.device import open_fabric
 from pipeline.dcgan.figures import Row
 from pipeline.dcgan.losses import FAKE, REAL, bce
 from pipeline.dcgan.networks import Generator
@@ -118,7 +118,7 @@ def compare(ngf: int, turns: int, steps: int, work: Path) -> dict[str, Any]:
     flop, most = flop_per_image(params), matmul_rate(fabric.device)
     print(f"{'ngf ' + str(ngf):10} {'img/s':>7} {'waiting for data':>17}")
     print(f"{'classic':10} {theirs:7.0f} {median(waits[1:]):17.1%}")
-    print(f"{'ours':10} {ours:7.0f} {loading:17.1%}   {precision_of(fabric)} on {fabric.device.type}")
+    print(f"{'ours':10} {ours:7.0f} {loading:17.1%}   {fabric.strategy.precision.precision} on {fabric.device.type}")
     each = ", ".join(f"{one / other:.2f}" for one, other in zip(rates.of_epochs[1:], classic_rates[1:], strict=True))
     print(f"ratio {ours / theirs:.2f}, in each turn {each}")
     print(

@@ -16,8 +16,7 @@ from pipeline.atomic import write_json
 from pipeline.dcgan.device import choose_devices
 from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.metrics.backbone import open_backbone
-from pipeline.metrics.copying import copied
-from pipeline.metrics.coverage import nearest_distances
+from pipeline.metrics.copying import copied_share, nearest
 from pipeline.metrics.features import cached_features, extract_features, forget_features, spread
 from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, summary
@@ -55,10 +54,11 @@ def main() -> None:
         img_per_s = knobs.n_generated * len(drawn) / (time.monotonic() - loaded)
         figures = all_figures({**fakes, "floor": spread(seen, knobs.n_generated)}, real, knobs, params.seed)
 
-        figures["copied_share"], suspects, sources = copied(fakes[""], seen, real["raw"], knobs.copied_percentile)
-        _, nearest = nearest_distances(fakes[""][:SHOWN], seen)
-        pictures = evaluation_pictures(nets[""], params.seed, drawn[""], rulers["clean"], train[nearest])
-        pictures["suspicious"] = pairs_grid(drawn[""][suspects[:SHOWN]], train[sources[:SHOWN]], COLUMNS)
+        distances, twins = nearest(fakes[""], seen)
+        figures["copied_share"] = copied_share(distances, nearest(real["raw"], seen)[0], knobs.copied_percentile)
+        suspects = distances.argsort(kind="stable")[:SHOWN]
+        pictures = evaluation_pictures(nets[""], params.seed, drawn[""], rulers["clean"], train[twins[:SHOWN]])
+        pictures["suspicious"] = pairs_grid(drawn[""][suspects], train[twins[suspects]], COLUMNS)
         for name, pixels in pictures.items():
             write_png(pixels, paths.PLOTS / f"{name}.png")
             run.log_image(pixels, name, step=0)

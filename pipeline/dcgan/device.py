@@ -73,8 +73,3 @@ def has_native_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 itself (AMX, AVX512-BF16, Arm BF16); elsewhere float32 is faster."""
     found = torch.cpu.get_capabilities()
     return any(found.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
-
-
-def precision_of(fabric: Fabric) -> str:
-    """Return the precision that a Fabric computes in, `bf16` or `fp32`."""
-    return "bf16" if fabric.strategy.precision.precision == "bf16-mixed" else "fp32"

@@ -1,4 +1,4 @@
-"""What a training tells while it goes on: lines under the progress bar, and curves and pictures in MLflow."""
+"""What a training tells while it goes on: lines above the progress bar, and curves and pictures in MLflow."""
 
 from __future__ import annotations
 

@@ -58,18 +58,6 @@ def coverage_figures(real: Features, fake: Features, nearest_k: int) -> Coverage
     )
 
 
-def nearest_distances(queries: Features, pool: Features) -> tuple[Doubles, NDArray[np.intp]]:
-    """Return for each query how far its nearest feature vector in the pool is, and its index.
-
-    (Q, d) and (P, d) → (Q,) and (Q,).
-    """
-    distances, indices = np.empty(len(queries)), np.empty(len(queries), np.intp)
-    for rows, squared in _squared_distances(queries.astype(np.float64), pool.astype(np.float64)):
-        indices[rows] = squared.argmin(axis=1)
-        distances[rows] = np.sqrt(squared.min(axis=1))
-    return distances, indices
-
-
 def diversity(features: Features) -> float:
     """Return how varied a set is: the mean Euclidean distance between the features of two of its images.
 

@@ -3,37 +3,48 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.metrics.copying import copied
+from pipeline.metrics.copying import copied_share, nearest
 
 
 def line(*positions: float) -> np.ndarray:
     return np.array(positions, np.float32)[:, None]
 
 
+def test_nearest_finds_each_in_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.metrics.copying.ROWS", 2)
+    distances, indices = nearest(line(0.9, 5.2, -3, 2.4, 10), line(5, 0, 1, 3))
+    assert indices.tolist() == [2, 0, 1, 3, 0]
+    assert distances == pytest.approx([0.1, 0.2, 3, 0.6, 5], abs=1e-6)
+
+
+def test_nearest_is_what_all_distances_say() -> None:
+    rng = np.random.default_rng(0)
+    queries, pool = (rng.normal(0, 1, (count, 1280)).astype(np.float32) for count in (300, 400))
+    distances, indices = nearest(queries, pool)
+    every = np.linalg.norm(queries[:, None].astype(np.float64) - pool, axis=2)
+    assert np.array_equal(indices, every.argmin(axis=1))
+    assert distances == pytest.approx(every.min(axis=1), rel=1e-12)
+
+
+def test_a_copy_is_exactly_as_far_as_nothing() -> None:
+    features = np.random.default_rng(0).normal(0, 1, (50, 1280)).astype(np.float32)
+    distances, indices = nearest(features[::-1], features)
+    assert distances.tolist() == [0.0] * 50
+    assert indices.tolist() == list(range(49, -1, -1))
+
+
 def test_copies_by_hand() -> None:
-    # The holdout lies 1, 2, 3, 4 and 5 from the training images at 0 and 100: the 25th percentile is 2.
-    train, holdout = line(0, 100), line(1, 2, 103, 104, 105)
-    share, suspects, sources = copied(line(10, 101, 0.5, 3), train, holdout, percentile=25)
-    assert share == 2 / 4  # 1 and 0.5 are below 2
-    assert suspects.tolist() == [2, 1, 3, 0]
-    assert sources.tolist() == [0, 1, 0, 0]
+    # The holdout lies 1, 2, 3, 4 and 5 from the training images: the 25th percentile is 2; 1 and 0.5 are below it.
+    assert copied_share(np.array([10, 1, 0.5, 3]), np.array([1.0, 2, 3, 4, 5]), percentile=25) == 2 / 4
 
 
 @pytest.mark.parametrize(("percentile", "expected"), [(5.0, 0.05), (20.0, 0.2)])
 def test_new_images_of_the_same_kind_have_the_percentile_as_their_share(percentile: float, expected: float) -> None:
     rng = np.random.default_rng(0)
     train, holdout, fake = (rng.normal(0, 1, (count, 4)) for count in (500, 4000, 4000))
-    assert copied(fake, train, holdout, percentile)[0] == pytest.approx(expected, rel=0.15)
-
-
-def test_training_images_again_are_all_copied() -> None:
-    rng = np.random.default_rng(0)
-    train, holdout = rng.normal(0, 1, (50, 4)), rng.normal(0, 1, (50, 4))
-    share, suspects, sources = copied(train, train, holdout, percentile=1.0)
-    assert share == 1.0
-    assert np.array_equal(suspects, sources)
+    share = copied_share(nearest(fake, train)[0], nearest(holdout, train)[0], percentile)
+    assert share == pytest.approx(expected, rel=0.15)
 
 
 def test_images_that_are_all_alike_are_not_called_copied() -> None:
-    alike = np.ones((5, 3))
-    assert copied(alike, alike, alike, percentile=1.0)[0] == 0.0
+    assert copied_share(np.zeros(5), np.zeros(5), percentile=1.0) == 0.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from pipeline.metrics.coverage import Coverage, coverage_figures, diversity, nearest_distances
+from pipeline.metrics.coverage import Coverage, coverage_figures, diversity
 
 
 def line(*positions: float) -> np.ndarray:
@@ -113,10 +113,3 @@ def test_diversity_equals_its_definition(count: int, width: int, monkeypatch: py
 
 def test_one_image_again_and_again_has_no_diversity() -> None:
     assert diversity(np.full((6, 1280), 0.7, np.float32)) == pytest.approx(0.0, abs=1e-5)
-
-
-def test_nearest_finds_each_in_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.metrics.coverage.ROWS", 2)
-    distances, indices = nearest_distances(line(0.9, 5.2, -3, 2.4, 10), line(5, 0, 1, 3))
-    assert indices.tolist() == [2, 0, 1, 3, 0]
-    assert distances == pytest.approx([0.1, 0.2, 3, 0.6, 5], abs=1e-6)
