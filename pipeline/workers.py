@@ -82,7 +82,10 @@ class Workers:
 
     def _results(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         if self._submit is None:
-            yield from map(function, items)
+            for item in items:
+                with _one_thread():
+                    result = function(item)
+                yield result
             return
         pending: deque[Task[Result]] = deque()
         try:
@@ -126,6 +129,21 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
             yield Workers(pool.submit, lambda: processes)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep the libraries to one thread for a while, as they are in a worker: on two, BLAS rounds differently."""
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _start_worker() -> None:

@@ -5,7 +5,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+import cv2
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipeline.workers import open_workers
 
@@ -21,6 +23,10 @@ def note_and_return(number: int, folder: Path) -> int:
 
 def process_id(_: int) -> int:
     return os.getpid()
+
+
+def thread_limits(_: int) -> set[int]:
+    return {cv2.getNumThreads(), *(library["num_threads"] for library in threadpool_info())}
 
 
 def fail_at_three(number: int) -> int:
@@ -40,6 +46,16 @@ def test_work_is_done_elsewhere_or_here() -> None:
         assert os.getpid() not in workers.map(process_id, range(3), label="test", sizes=[1] * 3)
     with open_workers(0) as workers:
         assert set(workers.map(process_id, range(3), label="test", sizes=[1] * 3)) == {os.getpid()}
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_the_libraries_have_one_thread_here_as_elsewhere(processes: int) -> None:
+    with threadpool_limits(2):
+        before = thread_limits(0)
+        with open_workers(processes) as workers:
+            for found in workers.map(thread_limits, range(2), label="test", sizes=[1] * 2):
+                assert found == {1}
+                assert thread_limits(0) == before != {1}
 
 
 def test_a_slow_consumer_holds_the_work_back(tmp_path: Path) -> None:
