@@ -119,6 +119,26 @@ def test_an_experiment_in_a_temporary_checkout_lands_in_the_main_store(project: 
 
 
 @pytest.mark.long
+def test_a_training_that_is_stopped_is_failed_for_dvc_and_for_mlflow(project: Project) -> None:
+    before = {run.info.run_id for run in project.runs()}
+    # netD has won as soon as it is right about anything.
+    settings = {"collapse_ticks": 2, "collapse_D_G_z": 1.0, "collapse_lossG": 0.0, "stop_on_collapse": "true"}
+    # None of them can change what a training leaves behind, so that DVC needs another reason to train.
+    wanted = ["--set-param=seed=1", *(f"--set-param=train.{name}={value}" for name, value in settings.items())]
+    printed = project.run("dvc", "exp", "run", "--temp", "--name", "lost", *wanted, fails=True)
+    assert "train: stopped at step 2: netD wins" in printed
+    new = [run for run in project.runs() if run.info.run_id not in before]
+    assert {run.data.tags.get("stage", "parent"): run.info.status for run in new} == {
+        "parent": "FAILED",
+        "train": "FAILED",
+    }
+    (train,) = (run for run in new if "stage" in run.data.tags)
+    assert "stopped at step 2: netD wins" in train.data.tags["error"]
+    assert "step 2: netD wins" in train.data.tags["collapse"]
+    assert "lost" not in project.run("dvc", "exp", "show", "--csv")
+
+
+@pytest.mark.long
 def test_filter_switched_off_passes_every_readable_image(new_project: Callable[[], Project]) -> None:
     project = new_project()
     project.edit("params.yaml", {"filter": {"enabled": False}})
