@@ -50,7 +50,10 @@ class Caution(NamedTuple):
 
 
 def differences(left: Results, right: Results) -> Iterator[Difference]:
-    """Yield each figure that both runs have; of independent errors the squares add up."""
+    """Yield each figure that both runs have.
+
+    Of independent errors the squares add up; that both runs share a holdout makes the sum err on the safe side.
+    """
     others = {name: (value, error) for name, value, error in pairs(right.figures)}
     for name, value, error in pairs(left.figures):
         if name in others and name not in NO_FIGURES:
@@ -107,8 +110,8 @@ def told(left: Results, right: Results) -> str:
         aligned(lines),
         "",
         "difference: the second run minus the first. told apart: |difference| > 2 × sqrt(se₁² + se₂²), and then",
-        "whether the second is better; blank where an error is not known. It tells two generators apart, not two settings:",
-        "training again with another seed moves the figures by more than the errors.",
+        "whether the second is better; blank where an error is not known. It tells two generators apart, not two",
+        "settings: training again with another seed moves the figures by more than the errors.",
     ]
     return "\n".join([*text, *(f"warning: {doubt.says}" for doubt in doubts)])
 

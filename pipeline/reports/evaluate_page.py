@@ -22,7 +22,11 @@ from pipeline.reports.figure_table import RULERS, rounded, table
 from pipeline.reports.filter_style import STYLE as HOUSE_STYLE
 from pipeline.reports.histogram import MACRO
 
-DIRECTIONS = {"lower": "↓ lower is better", "higher": "↑ higher is better", "floor": "≈ best as training faces have it"}
+DIRECTIONS = {
+    "lower": "↓ lower is better",
+    "higher": "↑ higher is better",
+    "floor": "≈ best near the value of training faces",
+}
 
 
 def write_evaluate_page(

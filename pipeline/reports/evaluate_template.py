@@ -74,8 +74,8 @@ training faces reach in place of the generated ones, as many of them: no generat
 <h2 id="belief">What netD believes</h2>
 <p>D(x) is the probability that netD, as training left it and in eval mode, gives a face of being real. Means:
 training faces {{ "%.3f" % means.train }}, holdout {{ "%.3f" % means.holdout }}, generated
-{{ "%.3f" % means.generated }}. A D(x) on training faces far above that on the holdout's means that netD has learnt them
-by heart.</p>
+{{ "%.3f" % means.generated }}. Training faces far above the holdout would mean that netD has learnt them by
+heart.</p>
 <p class="notice">Of a training and a holdout face the training face gets the higher D(x) in
 {{ "%.1f" % (100 * heart.value) }} ± {{ "%.1f" % (100 * heart.error) }} % of all pairs; 50 % is a netD that has learnt
 no face by heart, 100 % one that knows each of them. {% if heart.value - 2 * heart.error > 0.5 -%}

@@ -10,7 +10,7 @@ from pipeline.metrics.scores import figure_name
 
 RULERS = ("raw", "clean", "pristine")
 
-# Which way is better: down, up, or towards what training faces have.
+# Which way is better: down, up, or towards what training faces have, or would have.
 Better = Literal["lower", "higher", "floor"]
 
 
@@ -73,8 +73,9 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "copied_share": Meaning(
         "copied share",
-        "lower",
-        "The share of generated faces that lie nearer to a training face than nearly all of the raw holdout does.",
+        "floor",
+        "The share of generated faces that lie nearer to a training face than nearly all of the raw holdout does: more "
+        "is copying, less is far from all real faces.",
         ruled=False,
     ),
 }

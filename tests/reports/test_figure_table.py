@@ -38,7 +38,7 @@ def test_a_figure_stands_beside_its_floor_with_their_errors() -> None:
         "KID ×1000": ("lower", [Line("raw", "30.0 ± 2.0", "0.50 ± 0.25"), Line("clean", "20.0 ± 1.0", "0.100")]),
         "KID ×1000 of netG without its average": ("lower", [Line("raw", "35.0", "0.50 ± 0.25")]),
         "precision": ("higher", [Line("raw", "0.750 ± 0.010", "0.900")]),
-        "copied share": ("lower", [Line("", "0.0200 ± 0.0020", "about 0.01")]),
+        "copied share": ("floor", [Line("", "0.0200 ± 0.0020", "about 0.01")]),
         "new_figure": ("", [Line("", "7.00 ± 0.50", "")]),
     }
     assert [entry.title for entry in entries] == list(told)
