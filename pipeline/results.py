@@ -67,7 +67,7 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     try:
         project = DVCFileSystem(rev=None if name == WORKSPACE else name)
         commit = project.repo.get_rev()
-    except (NotDvcRepoError, SCMError):
+    except (NotDvcRepoError, SCMError, AttributeError):  # the last, because DVC takes HEAD:folder for a commit
         return None
     origin = "what is here now" if name == WORKSPACE else f"commit {commit[:7]}"
     evaluated, lock = paths.metrics_file("evaluate"), folder / "dvc.lock"

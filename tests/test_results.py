@@ -148,6 +148,7 @@ def test_two_are_compared(made: Made, tmp_path: Path) -> None:
     [
         pytest.param("nobody", "nobody is neither a commit", id="unknown"),
         pytest.param("twice", "twice fits 2 MLflow runs", id="two of a name"),
+        pytest.param("HEAD:metrics", "HEAD:metrics is neither", id="a folder"),
         pytest.param("", " is neither", id="no name"),
     ],
 )
