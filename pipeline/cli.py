@@ -1,4 +1,4 @@
-"""The command `dcgan`: pictures from a trained generator, weights in and out, and what the filter did or would do."""
+"""The command `dcgan`: pictures from a trained generator, weights in and out, past runs, and what the filter does."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 
+from pipeline import compare as comparison
 from pipeline import paths
 from pipeline.dcgan.interpolation import interpolate as noise_between
 from pipeline.dcgan.networks import Generator
@@ -24,6 +26,7 @@ from pipeline.params import load_params
 from pipeline.reports.explain import MOST, changes, find_images
 from pipeline.reports.explain import explain as explanation_of
 from pipeline.reports.grids import grid, write_gif, write_png
+from pipeline.results import find_results
 from pipeline.runs import past_invocations, table
 from pipeline.soil import soil as soiled_set
 from pipeline.verdicts import read_verdicts
@@ -34,6 +37,10 @@ BATCH_SIZE, FRAME_MS = 64, 80
 
 Weights = Annotated[Path, typer.Option(help="The generator, as the train stage writes it.")]
 Seed = Annotated[int, typer.Option(min=0, help="Other faces for another seed.")]
+Result = typer.Argument(
+    metavar="REV_OR_RUN",
+    help="A commit, branch, tag, DVC experiment or `workspace`; or an MLflow run's name, id or the start of its id.",
+)
 Truncation = Annotated[float, typer.Option(min=0.0, help="Multiplies the noise: below 1 less varied, more typical.")]
 
 
@@ -167,6 +174,25 @@ def runs(most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many
     with _faults():
         found = past_invocations(most)
     typer.echo(table(found) if found else "nothing was run yet; run 'dvc repro'")
+
+
+@app.command()
+def compare(
+    left: Annotated[str, Result],
+    right: Annotated[str, Result],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .png file, both grids from the same noise.")] = Path(
+        "compare.png"
+    ),
+) -> None:
+    """Set two runs side by side: settings, figures with their errors, and the faces that they draw."""
+    if out.suffix != ".png":
+        raise typer.BadParameter("must be a .png file", param_hint="--out")
+    with _faults(), TemporaryDirectory() as folder:
+        sides = [find_results(name, Path(folder) / str(at)) for at, name in enumerate((left, right))]
+        typer.echo(comparison.told(*sides))
+        pixels, says = comparison.picture(*sides)
+        write_png(pixels, out)
+    typer.echo(f"{says}: {out}")
 
 
 @app.command()

@@ -24,6 +24,7 @@ DISCRIMINATOR = Path("models/discriminator.safetensors")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 REPORTS = Path("reports")
+EVALUATE_PAGE = REPORTS / "evaluate.html"
 
 
 def metrics_file(stage: str) -> Path:

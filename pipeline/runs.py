@@ -74,6 +74,11 @@ def table(invocations: Sequence[Invocation]) -> str:
                 *(one.params.get(key, "") for key in differing),
             ]
         )
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of as many cells each as text, with the cells of a column below each other."""
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

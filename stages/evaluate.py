@@ -1,8 +1,8 @@
 """evaluate: measure what netG draws against real faces that it never saw, and show it.
 
-Reads   models/generator.safetensors (or generator_best), models/generator_live.safetensors, data/faces/*.npy
-Writes  metrics/evaluate.json, plots/samples.png, real_vs_generated.png, interpolation.png, nearest.png,
-        suspicious.png
+Reads   models/{generator,generator_best,generator_live,discriminator}.safetensors, data/faces/*.npy, plots/*.csv
+Writes  metrics/evaluate.json, reports/evaluate.html, plots/{samples,interpolation,nearest,suspicious}.png,
+        plots/real_vs_generated.png
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from pipeline.atomic import write_json
 from pipeline.dcgan.device import choose_devices
 from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.metrics.backbone import open_backbone
+from pipeline.metrics.belief import Beliefs, believe, load_discriminator
 from pipeline.metrics.copying import copied_share, nearest
 from pipeline.metrics.features import cached_features, extract_features, forget_features, spread
 from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, summary
 from pipeline.params import load_params
+from pipeline.reports.evaluate_page import write_evaluate_page
 from pipeline.reports.grids import pairs_grid, write_png
 from pipeline.reports.samples import COLUMNS, SHOWN, draw_faces, evaluation_pictures
 from pipeline.tracking import stage_run
@@ -39,6 +41,7 @@ def main() -> None:
         nets = {"": load_generator(shown, device)}
         if paths.GENERATOR_LIVE.exists():
             nets["live"] = load_generator(paths.GENERATOR_LIVE, device)
+        netD = load_discriminator(paths.DISCRIMINATOR, device)
         rulers = {name: spread(faces, knobs.n_real) for name, faces in load_rulers().items()}
         train = spread(load_enough("train"), knobs.n_real)
 
@@ -62,12 +65,15 @@ def main() -> None:
         for name, pixels in pictures.items():
             write_png(pixels, paths.PLOTS / f"{name}.png")
             run.log_image(pixels, name, step=0)
+        beliefs = Beliefs(*(believe(netD, faces) for faces in (train, rulers["clean"], drawn[""])))
+        write_evaluate_page(figures, knobs, pictures, beliefs, paths.PLOTS, paths.EVALUATE_PAGE)
+        run.log_file(paths.EVALUATE_PAGE)
         run.log_parent_metrics(figures)
         seconds = time.monotonic() - began
         figures |= {"n_generated": knobs.n_generated, "seconds": round(seconds, 1), "img_per_s": round(img_per_s, 1)}
         run.log_metrics(figures)
         write_json(paths.metrics_file("evaluate"), figures)
-        print(f"evaluate: {summary(figures)}; see plots/samples.png and metrics/evaluate.json")
+        print(f"evaluate: {summary(figures)}; see {paths.EVALUATE_PAGE} and metrics/evaluate.json")
 
 
 if __name__ == "__main__":

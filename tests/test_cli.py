@@ -132,6 +132,8 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
         pytest.param(["import-weights"], id="no weights to import"),
         pytest.param(["export-weights"], id="no place to export to"),
         pytest.param(["explain"], id="no image to explain"),
+        pytest.param(["compare", "HEAD"], id="nothing to compare with"),
+        pytest.param(["compare", "HEAD", "HEAD", "--out", "grids.gif"], id="no PNG to compare in"),
         pytest.param(["soil", "faces"], id="no place for the soiled"),
         pytest.param(["soil", "faces", "out", "--share", "1.1"], id="more than all soiled"),
         pytest.param(["train"], id="an unknown command"),

@@ -30,7 +30,13 @@ def project(new_project: Callable[[], Project]) -> Project:
 
 def test_every_pinned_output_is_there(project: Project) -> None:
     for path in (
-        *("data/verdicts.parquet", "reports/filter.html", "plots/losses.csv", "plots/samples.png"),
+        *(
+            "data/verdicts.parquet",
+            "plots/losses.csv",
+            "plots/samples.png",
+            "reports/filter.html",
+            "reports/evaluate.html",
+        ),
         *(f"data/faces/{name}.npy" for name in ("train", "holdout_clean", "holdout_raw", "holdout_pristine")),
         *(f"models/{name}.safetensors" for name in ("generator", "generator_live", "discriminator")),
     ):

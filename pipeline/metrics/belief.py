@@ -1,0 +1,79 @@
+"""What netD believes of faces: D(x), the probability that it gives a face of being real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.dcgan.batches import to_images
+from pipeline.dcgan.networks import Discriminator
+from pipeline.dcgan.travel import network_of
+from pipeline.dcgan.weights import read_weights
+from pipeline.errors import StageError
+from pipeline.faces import Faces
+from pipeline.metrics.features import spread
+
+Doubles = NDArray[np.float64]
+
+BATCH = 128
+MOST = 4000  # faces of a set: a share's error is below one per cent
+
+
+class Beliefs(NamedTuple):
+    """D(x) in 0 … 1 of training and of holdout faces, and D(G(z)) of generated ones: (N,), (M,) and (K,)."""
+
+    train: Doubles
+    holdout: Doubles
+    generated: Doubles
+
+
+class Share(NamedTuple):
+    """A share in 0 … 1 and its standard error."""
+
+    value: float
+    error: float
+
+
+def load_discriminator(path: Path, device: torch.device) -> Discriminator:
+    """Return the discriminator that a safetensors file holds, in eval mode on the device; StageError without one."""
+    net = network_of(read_weights(path)[0], path)
+    if not isinstance(net, Discriminator):
+        raise StageError(f"{path} holds a generator; run 'dvc repro -f train'")
+    return net.to(device).eval()
+
+
+def believe(netD: Discriminator, faces: Faces) -> Doubles:
+    """Return D(x) of at most MOST faces uint8 (N, H, W, C), evenly taken, as netD in its present mode sees them."""
+    device = next(netD.parameters()).device
+    some = spread(faces, MOST)
+    with torch.inference_mode():
+        logits = [
+            netD(to_images(torch.from_numpy(np.array(some[start : start + BATCH])).to(device))).double().cpu()
+            for start in range(0, len(some), BATCH)
+        ]
+    believed: Doubles = torch.cat(logits).sigmoid().numpy()
+    return believed
+
+
+def known_by_heart(train: Doubles, holdout: Doubles) -> Share:
+    """Return in which share of all pairs the training face gets a higher D(x) than the holdout's; a tie is half a pair.
+
+    That is the area under the ROC curve: 0.5 for a netD to which training faces are like any others, 1 for one that
+    knows each of them. The error is that of DeLong, DeLong and Clarke-Pearson 1988 (doi 10.2307/2531595).
+    train, holdout: (N,) and (M,), each at least 2.
+    """
+    above, below = _placements(train, holdout), _placements(holdout, train)
+    variance = above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below)
+    return Share(float(above.mean()), float(np.sqrt(variance)))
+
+
+def _placements(values: Doubles, others: Doubles) -> Doubles:
+    """Return for each value the share of the others that it exceeds, ties as a half."""
+    ordered = np.sort(others)
+    sides = [np.searchsorted(ordered, values, side) for side in ("left", "right")]
+    placed: Doubles = (sides[0] + sides[1]) / (2 * len(others))
+    return placed

@@ -1,0 +1,147 @@
+"""The figures of an evaluation as people read them: with their errors, against each ruler, beside the floor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from pipeline.metrics.scores import figure_name
+
+RULERS = ("raw", "clean", "pristine")
+
+# Which way is better: down, up, or towards what training faces have, or would have.
+Better = Literal["lower", "higher", "floor"]
+
+
+class Meaning(NamedTuple):
+    """What a figure is called, what it says in a sentence, and which way is better; ruled where it needs a ruler."""
+
+    title: str
+    better: Better
+    says: str
+    ruled: bool = True
+
+
+# By their stems in metrics/evaluate.json; in pipeline/metrics/ at length.
+MEANINGS: dict[str, Meaning] = {
+    "kid_lite0": Meaning(
+        "KID ×1000",
+        "lower",
+        "How far the generated faces are from the real ones, all in all: 0 where no difference is found, and by chance "
+        "a little below.",
+    ),
+    "fd_lite0": Meaning(
+        "Fréchet distance",
+        "lower",
+        "How far the mean and the spread of the two sets' features lie apart. The features are EfficientNet-Lite0's: "
+        "this is no FID, and compares with none.",
+    ),
+    "swd_lite0": Meaning(
+        "sliced Wasserstein ×1000",
+        "lower",
+        "How far the two sets lie apart along a direction, the mean of 1,024: it sees the whole of both sets, not "
+        "their means and spreads alone.",
+    ),
+    "precision": Meaning(
+        "precision",
+        "higher",
+        "The share of generated faces that lie among the real ones: how many are good.",
+    ),
+    "recall": Meaning(
+        "recall",
+        "higher",
+        "The share of real faces that lie among the generated ones: how many kinds are drawn.",
+    ),
+    "density": Meaning(
+        "density",
+        "higher",
+        "Like precision, but counts among how many real faces a generated one lies, so that one odd real face can't "
+        "vouch for many; it may exceed 1.",
+    ),
+    "coverage": Meaning(
+        "coverage",
+        "higher",
+        "The share of real faces that have a generated one near.",
+    ),
+    "diversity": Meaning(
+        "diversity",
+        "floor",
+        "The mean distance between two faces of a set: below what training faces have, netG draws too few kinds; above "
+        "it, something that faces have not.",
+        ruled=False,
+    ),
+    "copied_share": Meaning(
+        "copied share",
+        "floor",
+        "The share of generated faces that lie nearer to a training face than nearly all of the raw holdout does: more "
+        "is copying, less is far from all real faces.",
+        ruled=False,
+    ),
+}
+
+
+class Line(NamedTuple):
+    """A figure against one ruler ("" where it has none), of generated and of training faces, as text."""
+
+    ruler: str
+    generated: str
+    floor: str
+
+
+class Entry(NamedTuple):
+    """A figure in the table: its title, which way is better ("" where nobody has said), its sentence, its lines."""
+
+    title: str
+    better: Better | Literal[""]
+    says: str
+    lines: Sequence[Line]
+
+
+def table(figures: Mapping[str, float], copied_percentile: float) -> list[Entry]:
+    """Return all figures by their names in metrics/evaluate.json, those that MEANINGS explains first.
+
+    A figure of netG without its average (`_live`) is an entry of its own. Floors stand beside what they are the floor
+    of, and `_se` behind what it is the error of; a figure that is none of this is shown by its name alone.
+    """
+    entries, shown = [], set[str]()
+    for stem, meaning in MEANINGS.items():
+        for who, note in (("", ""), ("live", " of netG without its average")):
+            lines = []
+            for ruler in RULERS if meaning.ruled else ("raw",):
+                name, floor = figure_name(stem, who, ruler), figure_name(stem, "floor", ruler)
+                if name in figures:
+                    beside = f"about {copied_percentile / 100:g}" if stem == "copied_share" else _told(figures, floor)
+                    lines.append(Line(ruler if meaning.ruled else "", _told(figures, name), beside))
+                    shown |= {name, floor}
+            if lines:
+                says = f"The same{note}, as training left it." if who else meaning.says
+                entries.append(Entry(meaning.title + note, meaning.better, says, lines))
+    others = [name for name in figures if name not in shown and not name.endswith("_se")]
+    return entries + [Entry(name, "", "", [Line("", _told(figures, name), "")]) for name in others]
+
+
+def pairs(figures: Mapping[str, float]) -> Iterator[tuple[str, float, float | None]]:
+    """Yield each figure that is no error itself: its name, its value, and its standard error, or None."""
+    for name, value in figures.items():
+        if not name.endswith("_se"):
+            yield name, value, figures.get(f"{name}_se")
+
+
+def better_of(name: str) -> Better | Literal[""]:
+    """Return which way a figure of metrics/evaluate.json is better; "" for floors, and where nobody has said."""
+    if "_floor" in name:
+        return ""
+    return next((meaning.better for stem, meaning in MEANINGS.items() if name.startswith(stem)), "")
+
+
+def rounded(value: float, error: float | None) -> str:
+    """Return a figure with its error, as exact as two digits of the error; without one, at most three decimals."""
+    if error is None:
+        return f"{value:z.{1 if abs(value) >= 10 else 3}f}"
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 6) if error > 0 else 3
+    return f"{value:z.{digits}f} ± {error:.{digits}f}"
+
+
+def _told(figures: Mapping[str, float], name: str) -> str:
+    return rounded(figures[name], figures.get(f"{name}_se")) if name in figures else ""

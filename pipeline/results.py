@@ -1,0 +1,149 @@
+"""What a run came to, found by its name: its settings, its figures, and what draws its faces.
+
+Either what DVC knows (a revision of the project) or what MLflow knows (a run of the project's store).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline import paths
+from pipeline.errors import ParamsError, StageError
+from pipeline.params import read_yaml
+from pipeline.tracking import PARENT_TAG, open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+WORKSPACE = "workspace"
+SHORTEST = 4  # letters of an id
+
+
+class Results(NamedTuple):
+    """A run's results.
+
+    name: as it was asked for; origin: what that turned out to be. params: the settings that the results were made with,
+    by dotted names. figures: metrics/evaluate.json. generator: a copy of the weights that were evaluated; samples: the
+    picture that was logged, where the weights are gone; None for what is not to be had.
+    """
+
+    name: str
+    origin: str
+    params: Mapping[str, str]
+    figures: Mapping[str, float]
+    generator: Path | None
+    samples: Path | None
+
+
+def find_results(name: str, folder: Path) -> Results:
+    """Return the results of a revision of the project, or where there is none of that name of an MLflow run.
+
+    folder takes the files; it is made. Raises ParamsError where nothing is called so, StageError where what is has no
+    results.
+    """
+    folder.mkdir(parents=True)
+    found = _of_revision(name, folder) or _of_run(name, folder)
+    if found is None:
+        raise ParamsError(
+            f"{name} is neither a commit, branch, tag or DVC experiment ('dvc exp list --all' names these), nor the "
+            "name or id of an MLflow run ('dcgan runs' names those)"
+        )
+    return found
+
+
+def _of_revision(name: str, folder: Path) -> Results | None:
+    """Return the results of a revision, with the settings of its dvc.lock: params.yaml may have changed since."""
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.scm import SCMError
+
+    if not name:  # to DVC no revision is the workspace
+        return None
+    try:
+        project = DVCFileSystem(rev=None if name == WORKSPACE else name)
+        commit = project.repo.get_rev()
+    except (NotDvcRepoError, SCMError, AttributeError):  # the last, because DVC takes HEAD:folder for a commit
+        return None
+    origin = "what is here now" if name == WORKSPACE else f"commit {commit[:7]}"
+    evaluated, lock = paths.metrics_file("evaluate"), folder / "dvc.lock"
+    try:
+        project.get_file(str(paths.DVC_LOCK), str(lock))
+        figures = json.loads(project.read_text(str(evaluated)))
+    except FileNotFoundError as fault:
+        raise StageError(f"{name} ({origin}) has no results: {fault.filename or fault} is missing there") from None
+    stages = read_yaml(lock)["stages"].values()
+    listed = [stage.get("params", {}).get(str(paths.PARAMS), {}) for stage in stages]
+    params = {key: str(value) for some in listed for key, value in some.items()}
+    generator = folder / "generator.safetensors"
+    try:
+        project.get_file(str(_evaluated_generator(params)), str(generator))
+    except Exception:  # DVC raises this and that where neither its cache nor a remote has the file
+        return Results(name, origin, params, figures, None, None)
+    return Results(name, origin, params, figures, generator, None)
+
+
+def _evaluated_generator(params: Mapping[str, str]) -> Path:
+    return paths.GENERATOR_BEST if params.get("evaluate.generator") == "best" else paths.GENERATOR
+
+
+def _of_run(name: str, folder: Path) -> Results | None:
+    """Return the results of an MLflow run: its weights from DVC's cache, by digest, or else the logged picture."""
+    with open_store() as (client, experiment_id):
+        parent = _find_run(client, experiment_id, name)
+        if parent is None:
+            return None
+        origin = f"MLflow run {parent.info.run_id[:8]}"
+        below = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and tags.stage = 'evaluate' and status = 'FINISHED'"
+        evaluated = client.search_runs([experiment_id], below, max_results=1)
+        if not evaluated:
+            raise StageError(f"{name} ({origin}) evaluated nothing: it has no results to compare")
+        child, params = evaluated[0], parent.data.params
+        generator = _cached(child, str(_evaluated_generator(params)))
+        samples = None if generator else _logged_samples(client, child.info.run_id, folder)
+        return Results(name, origin, params, child.data.metrics, generator, samples)
+
+
+def _find_run(client: MlflowClient, experiment_id: str, name: str) -> Run | None:
+    """Return the invocation's run of that name or id; ParamsError where several fit."""
+    runs: list[Any] = []
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs([experiment_id], "tags.kind = 'invocation'", page_token=token or None)
+        runs, token = runs + list(page), page.token or None
+    fitting = [run for run in runs if run.info.run_name == name] or [
+        run for run in runs if len(name) >= SHORTEST and run.info.run_id.startswith(name)
+    ]
+    if len(fitting) > 1:
+        ids = ", ".join(run.info.run_id for run in fitting)
+        raise ParamsError(f"{name} fits {len(fitting)} MLflow runs; say which by its id: {ids}")
+    return fitting[0] if fitting else None
+
+
+def _cached(run: Run, path: str) -> Path | None:
+    """Return the file in DVC's cache that a run read at a path, or None where it is no longer there."""
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import NotDvcRepoError
+
+    digests = {entry.dataset.name: entry.dataset.digest for entry in run.inputs.dataset_inputs} if run.inputs else {}
+    if path not in digests:
+        return None
+    try:
+        held = Path(DVCFileSystem().repo.cache.local.oid_to_path(digests[path]))
+    except NotDvcRepoError:
+        return None
+    return held if held.exists() else None
+
+
+def _logged_samples(client: MlflowClient, run_id: str, folder: Path) -> Path | None:
+    """Return a copy of the grid that evaluate logged, or None."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for artifact in client.list_artifacts(run_id, "images"):
+        name = Path(artifact.path).name
+        if name.startswith("samples") and name.endswith(".png"):
+            return Path(client.download_artifacts(run_id, artifact.path, str(folder)))
+    return None

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFont
+
+from pipeline import compare
+from pipeline.compare import Difference, cautions, differences, differing_settings, picture, told
+from pipeline.dcgan.networks import Generator
+from pipeline.dcgan.sampling import generate, sample_noise
+from pipeline.dcgan.weights import save_weights
+from pipeline.errors import StageError
+from pipeline.reports.grids import grid
+from pipeline.results import Results
+
+PARAMS = {"lr": "0.1", "nz": "4", "seed": "3", "dataroot": "faces", "filter.max_blur": "3.0", "filter.cache_days": "1"}
+PARAMS |= {"evaluate.n_generated": "64", "train.ema": "True"}
+FIGURES = {
+    "kid_lite0_raw": 100.0, "kid_lite0_raw_se": 3.0, "kid_lite0_clean": 90.0, "kid_lite0_clean_se": 3.0,
+    "fd_lite0_floor": 2.0, "precision": 0.5, "precision_se": 0.03, "recall": 0.4, "seconds": 10.0, "n_generated": 64,
+}  # fmt: skip
+
+
+def results(
+    name: str, figures: dict | None = None, params: dict | None = None, generator: Path | None = None
+) -> Results:
+    return Results(
+        name, f"made up {name}", PARAMS | (params or {}), FIGURES if figures is None else figures, generator, None
+    )
+
+
+def verdicts(text: str) -> dict[str, str]:
+    """Return the last column by the first."""
+    lines = text.split("\n\n")[2].splitlines()
+    start = text.splitlines()[0].index("told apart")
+    return {line.split()[0]: line[start:] for line in lines}
+
+
+def test_a_difference_and_its_error() -> None:
+    other = FIGURES | {"kid_lite0_raw": 89.9, "kid_lite0_raw_se": 4.0, "precision": 0.584, "precision_se": 0.03}
+    found = {one.name: one for one in differences(results("A"), results("B", other))}
+    assert found["kid_lite0_raw"] == Difference(
+        "kid_lite0_raw", "100.0 ± 3.0", "89.9 ± 4.0", pytest.approx(-10.1), 5.0, True
+    )
+    assert found["precision"].exceeds is False  # 0.084 under 2 × 0.0424
+    assert found["recall"] == Difference("recall", "0.400", "0.400", 0.0, None, None)
+    assert set(found) == {"kid_lite0_raw", "kid_lite0_clean", "fd_lite0_floor", "precision", "recall"}
+
+
+def test_exactly_twice_its_error_is_not_beyond_it() -> None:
+    other = FIGURES | {"kid_lite0_raw": 90.0, "kid_lite0_raw_se": 4.0}
+    (first, *_) = differences(results("A"), results("B", other))
+    assert first.exceeds is False
+
+
+def test_a_figure_or_an_error_of_one_run_alone() -> None:
+    (one,) = differences(
+        results("A", {"precision": 0.5, "precision_se": 0.1, "fid": 9.0}), results("B", {"precision": 1.0})
+    )
+    assert (one.difference, one.error, one.exceeds) == (0.5, None, None)
+
+
+def test_settings_are_equal_by_their_value() -> None:
+    other = results("B", params={"lr": "1e-1", "filter.max_blur": "3", "train.ema": "False", "only.here": "1"})
+    assert differing_settings(results("A"), other) == {"train.ema": ("True", "False")}
+
+
+@pytest.mark.parametrize(
+    ("params", "figures", "clean_only"),
+    [
+        pytest.param({"lr": "0.2", "filter.cache_days": "2"}, {}, [], id="nothing in the way"),
+        pytest.param({"evaluate.n_generated": "65"}, {}, [False], id="other numbers of faces"),
+        pytest.param({"filter.max_blur": "4"}, {}, [True], id="another filter"),
+        pytest.param({"dataroot": "others"}, {}, [False], id="other faces"),
+        pytest.param({"filter.max_blur": "4", "evaluate.n_generated": "65"}, {}, [False, True], id="two reasons"),
+        pytest.param({}, {"fd_lite0_floor": 2.1}, [False], id="other faces by the same name"),
+        pytest.param({"filter.max_blur": "4"}, {"fd_lite0_floor": 2.1}, [True], id="another filter moves the floor"),
+    ],
+)
+def test_what_does_not_compare(params: dict, figures: dict, clean_only: list[bool]) -> None:
+    left, right = results("A"), results("B", FIGURES | {"kid_lite0_raw": 50.0} | figures, params)
+    assert [caution.clean_only for caution in cautions(left, right)] == clean_only
+    text = told(left, right)
+    assert text.count("warning: ") == len(clean_only)
+    expected = "does not compare" if False in clean_only else "yes, better"
+    assert verdicts(text)["kid_lite0_raw"] == expected
+    assert verdicts(text)["kid_lite0_clean"] == ("does not compare" if clean_only else "no")
+
+
+def test_the_text_names_runs_settings_and_the_rule() -> None:
+    text = told(results("A"), results("B", FIGURES | {"precision": 0.1}, {"lr": "0.2"}))
+    heading, origins, settings, *_ = [line.split() for line in text.splitlines() if line]
+    assert heading == ["A", "B", "difference", "told", "apart"]
+    assert origins == ["made", "up", "A", "made", "up", "B"]
+    assert settings == ["lr", "0.1", "0.2"]
+    assert verdicts(text)["precision"] == "yes, worse"
+    assert verdicts(text)["recall"] == ""
+    assert list(verdicts(text))[-1] == "fd_lite0_floor"
+    assert "|difference| > 2 × sqrt(se₁² + se₂²)" in text
+    assert "no setting differs" in told(results("A"), results("B"))
+
+
+def weights(path: Path, nz: int = 4, image_size: int = 32) -> tuple[Path, Generator]:
+    netG = Generator(nz=nz, ngf=2, nc=3, image_size=image_size).eval()
+    save_weights(path, netG, {"nz": str(nz), "ngf": "2", "nc": "3", "image_size": str(image_size)})
+    return path, netG
+
+
+def test_both_grids_are_from_the_same_noise(tmp_path: Path) -> None:
+    (first, one), (second, other) = weights(tmp_path / "1.safetensors"), weights(tmp_path / "2.safetensors")
+    # The noise is the left run's, whatever the right one's seed.
+    pixels, says = picture(results("A", generator=first), results("B", params={"seed": "9"}, generator=second))
+    assert says == "A and B, 64 faces each; the noise is the same"
+    faces = [grid(generate(netG, sample_noise(64, 4, 3), 64), 8) for netG in (one, other)]
+    height, width, _ = faces[0].shape
+    top, margin = compare.MARGIN + 3 * compare.LINE, compare.MARGIN
+    assert pixels.shape == (height + top + margin, 2 * (width + 2 * margin), 3)
+    for at, expected in enumerate(faces):
+        left = margin + at * (width + 2 * margin)
+        assert np.array_equal(pixels[top : top + height, left : left + width], expected)
+        assert pixels[:top, left : left + width].min() < 128, "the label"
+
+
+def test_another_nz_is_another_noise_and_another_size_fits(tmp_path: Path) -> None:
+    first, _ = weights(tmp_path / "1.safetensors")
+    second, _ = weights(tmp_path / "2.safetensors", nz=5, image_size=64)
+    pixels, says = picture(results("A", generator=first), results("B", params={"nz": "5"}, generator=second))
+    assert "NOT the same" in says
+    assert pixels.shape[0] == 8 * 66 + 2 + 3 * compare.LINE + 2 * compare.MARGIN
+
+
+def test_where_weights_are_gone_the_logged_picture_and_its_noise_serve(tmp_path: Path) -> None:
+    first, netG = weights(tmp_path / "1.safetensors")
+    logged = np.full((274, 274, 3), 77, np.uint8)
+    Image.fromarray(logged).save(tmp_path / "samples.png")
+    right = results("B", params={"seed": "9"})._replace(samples=tmp_path / "samples.png")
+    pixels, says = picture(results("A", generator=first), right)
+    assert says.endswith(
+        "B's as evaluate logged them, because its generator is not in DVC's cache; the noise is the same"
+    )
+    top, margin = compare.MARGIN + 3 * compare.LINE, compare.MARGIN
+    assert (pixels[top : top + 274, 274 + 3 * margin : -margin] == 77).all()
+    expected = grid(generate(netG, sample_noise(64, 4, 9), 64), 8)
+    assert np.array_equal(pixels[top : top + 274, margin : margin + 274], expected)
+    with pytest.raises(StageError, match=r"B .made up B.: its generator is not in DVC's cache"):
+        picture(results("A", generator=first), results("B"))
+
+
+def test_a_long_name_is_cut() -> None:
+    font = ImageFont.load_default(14)
+    assert compare._fitted("short", font, 200) == "short"
+    cut = compare._fitted("x" * 500, font, 200)
+    assert cut.endswith("x…")
+    assert font.getlength(cut) <= 200
