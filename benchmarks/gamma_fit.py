@@ -3,7 +3,7 @@
 Each folder holds faces (PNG or JPEG); as many built-in ones are drawn as a fifth of them, or the measure would take
 flat art for pale. For the first look every face is taken as it is and with random gammas, some of them tinted or grey,
 saved as a JPEG, as such pictures come; a network of one hidden layer is fitted to the logarithm of the gamma by least
-squares. The second look is benchmarks.gamma_net, 20 minutes on one core. Its figures are of every fifth face, left out.
+squares. The second look is benchmarks.gamma_net, 30 minutes on one core. Its figures are of every fifth face, left out.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument(
         "--looks", default="12", choices=("1", "2", "12", "0"), help="which looks to fit; 0: only the figures"
     )
-    parser.add_argument("--steps", type=int, default=9000, help="of the second look")
+    parser.add_argument("--steps", type=int, default=15000, help="of the second look")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     named: set[str] = set()

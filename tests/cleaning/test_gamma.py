@@ -7,7 +7,7 @@ from pipeline.cleaning.tone import undo_gamma
 from pipeline.cleaning.views import net_view
 from pipeline.sources.builtin import draw
 
-NATS = 3.5
+NATS = 4.0
 
 
 def as_jpeg(pixels):
