@@ -12,7 +12,14 @@ from pipeline.metrics.scores import all_figures, figure_name, summary
 from pipeline.params import EvaluateParams
 
 KNOBS = EvaluateParams(
-    generator="last", n_generated=64, n_real=64, kid_subsets=5, nearest_k=3, copied_percentile=1.0, cache_mb=1.0
+    generator="last",
+    n_generated=64,
+    n_real=64,
+    kid_subsets=5,
+    nearest_k=3,
+    copied_percentile=1.0,
+    inception_weights=None,
+    cache_mb=1.0,
 )
 
 
