@@ -16,7 +16,7 @@ from pipeline.atomic import write_json
 from pipeline.dcgan.device import choose_devices
 from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.metrics.backbone import open_backbone
-from pipeline.metrics.copying import copied_share, nearest
+from pipeline.metrics.copying import copied_share, copied_share_error, nearest
 from pipeline.metrics.features import cached_features, extract_features, forget_features, spread
 from pipeline.metrics.official import official_figures, read_inception
 from pipeline.metrics.rulers import load_enough, load_rulers
@@ -57,7 +57,9 @@ def main() -> None:
         figures = all_figures({**fakes, "floor": spread(seen, knobs.n_generated)}, real, knobs, params.seed)
 
         distances, twins = nearest(fakes[""], seen)
-        figures["copied_share"] = copied_share(distances, nearest(real["raw"], seen)[0], knobs.copied_percentile)
+        apart = (distances, nearest(real["raw"], seen)[0], knobs.copied_percentile)
+        figures["copied_share"] = copied_share(*apart)
+        figures["copied_share_se"] = copied_share_error(*apart, knobs.kid_subsets, params.seed)
         if inception:
             figures |= official_figures(inception, rulers["raw"], drawn[""], device)
         suspects = distances.argsort(kind="stable")[:SHOWN]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -21,6 +20,7 @@ from pipeline.metrics.backbone import Features
 from pipeline.metrics.coverage import coverage_figures, diversity
 from pipeline.metrics.distances import frechet_distance, kid
 from pipeline.metrics.sliced import sliced_wasserstein
+from pipeline.metrics.standard_errors import coverage_errors, frechet_error
 from pipeline.params import EvaluateParams
 
 
@@ -45,7 +45,11 @@ def all_figures(
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         varied = {who: pool.submit(diversity, fakes[who]) for who in fakes if who != "live"}
         done = list(tqdm(pool.map(measure, pairs), total=len(pairs), desc="compare", unit="pair"))
-    alone = {figure_name("diversity", who, "raw"): round(future.result(), 6) for who, future in varied.items()}
+    alone = {
+        figure_name(figure, who, "raw"): round(value, 6)
+        for who, future in varied.items()
+        for figure, value in zip(("diversity", "diversity_se"), future.result(), strict=True)
+    }
     return {name: value for figures in done for name, value in figures.items()} | alone
 
 
@@ -56,9 +60,18 @@ def kid_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int
 
 
 def set_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
-    """Return kid_figures, the Fréchet and the sliced Wasserstein distance ×1000, and the figures of Coverage."""
-    distances = {"fd_lite0": frechet_distance(real, fake), "swd_lite0": 1000 * sliced_wasserstein(real, fake)}
-    return kid_figures(real, fake, knobs, seed) | distances | asdict(coverage_figures(real, fake, knobs.nearest_k))
+    """Return kid_figures, the Fréchet and the sliced Wasserstein distance ×1000, and the figures of Coverage, each with
+    its standard error.
+    """
+    shares = coverage_figures(real, fake, knobs.nearest_k)
+    errors = coverage_errors(real, fake, knobs.nearest_k, knobs.kid_subsets, seed)
+    figures = kid_figures(real, fake, knobs, seed)
+    figures |= {"fd_lite0": frechet_distance(real, fake), "fd_lite0_se": frechet_error(real, fake)}
+    apart, error = sliced_wasserstein(real, fake)
+    figures |= {"swd_lite0": 1000 * apart, "swd_lite0_se": 1000 * error}
+    for name, value in vars(shares).items():
+        figures |= {name: value, f"{name}_se": getattr(errors, name)}
+    return figures
 
 
 def figure_name(figure: str, who: str, ruler: str) -> str:
