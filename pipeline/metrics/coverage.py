@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.metrics.backbone import Features
 
 Doubles = NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 
 ROWS = 1024  # of a distance matrix in memory at a time
 
@@ -75,8 +77,8 @@ def diversity(features: Features) -> tuple[float, float]:
     return float(means.mean()), float(2 * means.std(ddof=1) / np.sqrt(len(x)))
 
 
-def squared_distances(x: Doubles, y: Doubles) -> Iterator[tuple[slice, Doubles]]:
-    """Yield |x_i - y_j|² a block of rows i at a time."""
+def squared_distances(x: NDArray[Real], y: NDArray[Real]) -> Iterator[tuple[slice, NDArray[Real]]]:
+    """Yield |x_i - y_j|² a block of rows i at a time, in the sets' own precision."""
     y_norms = (y * y).sum(axis=1)
     for start in range(0, len(x), ROWS):
         rows = slice(start, start + ROWS)
