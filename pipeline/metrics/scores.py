@@ -1,10 +1,11 @@
 """All figures of an evaluation, by the names that metrics/evaluate.json gives them.
 
 A name is the figure, then `_live` (netG without EMA) or `_floor` (real training faces instead of generated ones), then
-the ruler `_clean`, `_raw` or `_pristine`, then `_se` (standard error). Precision, recall, density, coverage and the
-floors leave `_raw` out: it is the ruler that no filter setting moves; so does copied_share, for which copying.py
-compares with the raw holdout. `diversity` is of a set alone and has no ruler. Figures against the clean ruler compare
-only at equal filter params.
+the ruler `_clean`, `_raw` or `_pristine`, then `_se` (standard error), which every figure has. Precision, recall,
+density, coverage and the floors leave `_raw` out: it is the ruler that no filter setting moves; so does copied_share,
+for which copying.py compares with the raw holdout. `diversity` is of a set alone and has no ruler. Figures against the
+clean ruler compare only at equal filter params. What official.py adds, `fid` and those in `_inception`, is against the
+raw holdout alone.
 """
 
 from __future__ import annotations
