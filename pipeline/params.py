@@ -141,7 +141,14 @@ class EvaluateParams(Section):
     kid_subsets: Annotated[int, Field(ge=2)]
     nearest_k: Positive
     copied_percentile: Annotated[float, Field(gt=0.0, lt=100.0)]
+    inception_weights: str | None
     cache_mb: Annotated[float, Field(ge=0.0)]
+
+    @field_validator("inception_weights", mode="before")
+    @classmethod
+    def _blank_is_none(cls, path: object) -> object:
+        """`dvc exp run -S evaluate.inception_weights=` writes an empty string."""
+        return None if path == "" else path
 
 
 class Params(Section):

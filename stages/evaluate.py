@@ -17,8 +17,9 @@ from pipeline.dcgan.device import choose_devices
 from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.belief import Beliefs, believe, load_discriminator
-from pipeline.metrics.copying import copied_share, nearest
+from pipeline.metrics.copying import copied_share, copied_share_error, nearest
 from pipeline.metrics.features import cached_features, extract_features, forget_features, spread
+from pipeline.metrics.official import official_figures, read_inception
 from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, summary
 from pipeline.params import load_params
@@ -36,7 +37,8 @@ def main() -> None:
     with stage_run("evaluate", params) as run:
         began = time.monotonic()
         device = torch.device(choose_devices(params.ngpu, params.train, torch.cuda.device_count())[0])
-        run.set_tags({"device": device.type})
+        inception = read_inception(knobs.inception_weights)
+        run.set_tags({"device": device.type} | ({"inception_sha256": inception.sha256} if inception else {}))
         shown = paths.GENERATOR_BEST if knobs.generator == "best" else paths.GENERATOR
         nets = {"": load_generator(shown, device)}
         if paths.GENERATOR_LIVE.exists():
@@ -58,7 +60,11 @@ def main() -> None:
         figures = all_figures({**fakes, "floor": spread(seen, knobs.n_generated)}, real, knobs, params.seed)
 
         distances, twins = nearest(fakes[""], seen)
-        figures["copied_share"] = copied_share(distances, nearest(real["raw"], seen)[0], knobs.copied_percentile)
+        apart = (distances, nearest(real["raw"], seen)[0], knobs.copied_percentile)
+        figures["copied_share"] = copied_share(*apart)
+        figures["copied_share_se"] = copied_share_error(*apart, knobs.kid_subsets, params.seed)
+        if inception:
+            figures |= official_figures(inception, rulers["raw"], drawn[""], device)
         suspects = distances.argsort(kind="stable")[:SHOWN]
         pictures = evaluation_pictures(nets[""], params.seed, drawn[""], rulers["clean"], train[twins[:SHOWN]])
         pictures["suspicious"] = pairs_grid(drawn[""][suspects], train[twins[suspects]], COLUMNS)

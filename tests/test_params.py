@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
-from pipeline.params import FilterParams, Params, flatten, load_params, read_yaml, validate
+from pipeline.params import EvaluateParams, FilterParams, Params, flatten, load_params, read_yaml, validate
 
 REFERENCE = {
     "dataroot": "data/builtin.yaml",
@@ -61,6 +61,9 @@ def test_reference_settings_are_as_published(params: Params) -> None:
             "faded_curve: stretch", "faded_curve: dct", "filter.faded_curve: input should be 'auto", id="no curve"
         ),
         pytest.param("denoise_all:\n", "denoise_all: clahe\n", "filter.denoise_all: input should be", id="not of all"),
+        pytest.param(
+            "inception_weights:\n", "inception_weights: 3\n", "evaluate.inception_weights: input", id="no path"
+        ),
         pytest.param("tone_all:\n", "", "filter.tone_all: missing", id="not even blank"),
         pytest.param(
             "mean_brightness: 153.0", "mean_brightness: 255.0", "filter.mean_brightness: input", id="all white"
@@ -122,3 +125,5 @@ def test_a_choice_left_blank_on_the_command_line_is_none(root: Path) -> None:
         assert getattr(validate(FilterParams, section | {key: ""}, Path("params.yaml")), key) is None
     with pytest.raises(ParamsError, match="noise_filter"):
         validate(FilterParams, section | {"noise_filter": ""}, Path("params.yaml"))
+    section = read_yaml(root / "params.yaml")["evaluate"]
+    assert validate(EvaluateParams, section | {"inception_weights": ""}, Path("params.yaml")).inception_weights is None

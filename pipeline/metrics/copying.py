@@ -48,3 +48,17 @@ def copied_share(drawn: Doubles, holdout: Doubles, percentile: float) -> float:
     drawn, holdout: distances (M,) and (N,) to the nearest of the same training faces.
     """
     return float((drawn < np.percentile(holdout, percentile)).mean())
+
+
+def copied_share_error(drawn: Doubles, holdout: Doubles, percentile: float, resamples: int, seed: int) -> float:
+    """Return the standard error of copied_share(), by the bootstrap (Efron 1979): its standard deviation over fresh
+    draws, with replacement, from both sets of distances.
+
+    The training faces are held fixed. Where no drawn face is copied it is 0, though there may be one in some M / 3.
+    """
+    rng = np.random.default_rng(seed)
+    shares = [
+        copied_share(rng.choice(drawn, len(drawn)), rng.choice(holdout, len(holdout)), percentile)
+        for _ in range(resamples)
+    ]
+    return float(np.std(shares, ddof=1))

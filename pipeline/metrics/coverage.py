@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.metrics.backbone import Features
 
 Doubles = NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 
 ROWS = 1024  # of a distance matrix in memory at a time
 
@@ -45,7 +47,7 @@ def coverage_figures(real: Features, fake: Features, nearest_k: int) -> Coverage
     real_radii, fake_radii = _radii(x, real_k), _radii(y, min(nearest_k, len(y) - 1))
     balls = np.zeros(len(y), np.int64)  # of real images, that each fake one lies in
     recalled = covered = 0
-    for rows, distances in _squared_distances(x, y):
+    for rows, distances in squared_distances(x, y):
         inside = distances < real_radii[rows, None]
         balls += inside.sum(axis=0)
         covered += int(inside.any(axis=1).sum())
@@ -58,20 +60,25 @@ def coverage_figures(real: Features, fake: Features, nearest_k: int) -> Coverage
     )
 
 
-def diversity(features: Features) -> float:
-    """Return how varied a set is: the mean Euclidean distance between the features of two of its images.
+def diversity(features: Features) -> tuple[float, float]:
+    """Return how varied a set is, the mean Euclidean distance between the features of two of its images, and its
+    standard error.
 
     As Zhu et al. 2017 (arXiv 1711.11586) measure it, with these features in LPIPS's place and over all pairs instead of
     random ones. 0 is one image again and again; compare with that of real images, for more is not always better: noise
-    is varied too. features: (N, d), N at least 2. The value does not depend on N but by chance.
+    is varied too. The value does not depend on N but by chance. Its error is that of a mean over pairs (Hoeffding
+    1948): twice that of the mean of each image's distance to the others.
+
+    features: (N, d), N at least 2.
     """
     x = features.astype(np.float64)
-    total = sum(float(np.sqrt(distances).sum()) for _, distances in _squared_distances(x, x))
-    return total / (len(x) * (len(x) - 1))
+    sums = [np.sqrt(distances).sum(axis=1) for _, distances in squared_distances(x, x)]
+    means = np.concatenate(sums) / (len(x) - 1)
+    return float(means.mean()), float(2 * means.std(ddof=1) / np.sqrt(len(x)))
 
 
-def _squared_distances(x: Doubles, y: Doubles) -> Iterator[tuple[slice, Doubles]]:
-    """Yield |x_i - y_j|² a block of rows i at a time."""
+def squared_distances(x: NDArray[Real], y: NDArray[Real]) -> Iterator[tuple[slice, NDArray[Real]]]:
+    """Yield |x_i - y_j|² a block of rows i at a time, in the sets' own precision."""
     y_norms = (y * y).sum(axis=1)
     for start in range(0, len(x), ROWS):
         rows = slice(start, start + ROWS)
@@ -82,7 +89,7 @@ def _squared_distances(x: Doubles, y: Doubles) -> Iterator[tuple[slice, Doubles]
 def _radii(x: Doubles, k: int) -> Doubles:
     """Return each row's squared distance to its k-th nearest other row."""
     radii = np.empty(len(x))
-    for rows, distances in _squared_distances(x, x):
+    for rows, distances in squared_distances(x, x):
         own = np.arange(len(distances))
         distances[own, own + rows.start] = np.inf
         radii[rows] = np.partition(distances, k - 1, axis=1)[:, k - 1]

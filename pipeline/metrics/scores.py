@@ -1,10 +1,11 @@
 """All figures of an evaluation, by the names that metrics/evaluate.json gives them.
 
 A name is the figure, then `_live` (netG without EMA) or `_floor` (real training faces instead of generated ones), then
-the ruler `_clean`, `_raw` or `_pristine`, then `_se` (standard error). Precision, recall, density, coverage and the
-floors leave `_raw` out: it is the ruler that no filter setting moves; so does copied_share, for which copying.py
-compares with the raw holdout. `diversity` is of a set alone and has no ruler. Figures against the clean ruler compare
-only at equal filter params.
+the ruler `_clean`, `_raw` or `_pristine`, then `_se` (standard error), which every figure has. Precision, recall,
+density, coverage and the floors leave `_raw` out: it is the ruler that no filter setting moves; so does copied_share,
+for which copying.py compares with the raw holdout. `diversity` is of a set alone and has no ruler. Figures against the
+clean ruler compare only at equal filter params. What official.py adds, `fid` and those in `_inception`, is against the
+raw holdout alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -21,6 +21,7 @@ from pipeline.metrics.backbone import Features
 from pipeline.metrics.coverage import coverage_figures, diversity
 from pipeline.metrics.distances import frechet_distance, kid
 from pipeline.metrics.sliced import sliced_wasserstein
+from pipeline.metrics.standard_errors import coverage_errors, frechet_error
 from pipeline.params import EvaluateParams
 
 
@@ -45,7 +46,11 @@ def all_figures(
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         varied = {who: pool.submit(diversity, fakes[who]) for who in fakes if who != "live"}
         done = list(tqdm(pool.map(measure, pairs), total=len(pairs), desc="compare", unit="pair"))
-    alone = {figure_name("diversity", who, "raw"): round(future.result(), 6) for who, future in varied.items()}
+    alone = {
+        figure_name(figure, who, "raw"): round(value, 6)
+        for who, future in varied.items()
+        for figure, value in zip(("diversity", "diversity_se"), future.result(), strict=True)
+    }
     return {name: value for figures in done for name, value in figures.items()} | alone
 
 
@@ -56,9 +61,18 @@ def kid_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int
 
 
 def set_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
-    """Return kid_figures, the Fréchet and the sliced Wasserstein distance ×1000, and the figures of Coverage."""
-    distances = {"fd_lite0": frechet_distance(real, fake), "swd_lite0": 1000 * sliced_wasserstein(real, fake)}
-    return kid_figures(real, fake, knobs, seed) | distances | asdict(coverage_figures(real, fake, knobs.nearest_k))
+    """Return kid_figures, the Fréchet and the sliced Wasserstein distance ×1000, and the figures of Coverage, each with
+    its standard error.
+    """
+    shares = coverage_figures(real, fake, knobs.nearest_k)
+    errors = coverage_errors(real, fake, knobs.nearest_k, knobs.kid_subsets, seed)
+    figures = kid_figures(real, fake, knobs, seed)
+    figures |= {"fd_lite0": frechet_distance(real, fake), "fd_lite0_se": frechet_error(real, fake)}
+    apart, error = sliced_wasserstein(real, fake)
+    figures |= {"swd_lite0": 1000 * apart, "swd_lite0_se": 1000 * error}
+    for name, value in vars(shares).items():
+        figures |= {name: value, f"{name}_se": getattr(errors, name)}
+    return figures
 
 
 def figure_name(figure: str, who: str, ruler: str) -> str:

@@ -78,6 +78,22 @@ MEANINGS: dict[str, Meaning] = {
         "is copying, less is far from all real faces.",
         ruled=False,
     ),
+    "fid": Meaning(
+        "FID",
+        "lower",
+        "The Fréchet distance as it is published, on the official Inception's features, against the raw holdout. It "
+        "depends on the number of faces: compare at equal ones only.",
+        ruled=False,
+    ),
+    "kid_inception": Meaning(
+        "KID ×1000 on Inception", "lower", "As it is published: the mean over subsets, against the raw holdout.", False
+    ),
+    "precision_inception": Meaning(
+        "precision on Inception", "higher", "Precision among Inception's features, against the raw holdout.", False
+    ),
+    "recall_inception": Meaning(
+        "recall on Inception", "higher", "Recall among Inception's features, against the raw holdout.", False
+    ),
 }
 
 

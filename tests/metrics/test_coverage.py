@@ -96,9 +96,9 @@ def test_identical_images_give_finite_figures() -> None:
 
 def test_diversity_by_hand() -> None:
     # Of 0, 3 and 9 the pairs are 3, 9 and 6 apart.
-    assert diversity(line(0, 3, 9)) == pytest.approx(6.0, rel=1e-12)
+    assert diversity(line(0, 3, 9))[0] == pytest.approx(6.0, rel=1e-12)
     # A set that twice takes each of two images a distance of 5 apart: 4 of its 6 pairs differ.
-    assert diversity(np.float32([[0, 0], [3, 4], [0, 0], [3, 4]])) == pytest.approx(5 * 4 / 6, rel=1e-12)
+    assert diversity(np.float32([[0, 0], [3, 4], [0, 0], [3, 4]]))[0] == pytest.approx(5 * 4 / 6, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_diversity_equals_its_definition(count: int, width: int, monkeypatch: py
     monkeypatch.setattr("pipeline.metrics.coverage.ROWS", 16)
     features = np.random.default_rng(0).normal(3, 1, (count, width)).astype(np.float32)
     # What a rounding error leaves of an image's distance to itself, its root magnifies: 1e-8 of the norm or so.
-    assert diversity(features) == pytest.approx(pdist(features.astype(float)).mean(), rel=1e-7)
+    assert diversity(features)[0] == pytest.approx(pdist(features.astype(float)).mean(), rel=1e-7)
 
 
 def test_one_image_again_and_again_has_no_diversity() -> None:
-    assert diversity(np.full((6, 1280), 0.7, np.float32)) == pytest.approx(0.0, abs=1e-5)
+    assert diversity(np.full((6, 1280), 0.7, np.float32))[0] == pytest.approx(0.0, abs=1e-5)

@@ -1,4 +1,4 @@
-"""KID on these features must rise with damage to real faces, where they are present."""
+"""KID on these features must rise with damage: to built-in faces, and to real ones where they are present."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.metric_sanity import as_jpeg, blurred, builtin_faces, curves, modes_of, noisy, plot, rises, swirled
 from pipeline.codec import decode
 from pipeline.faces import Faces
 from pipeline.metrics.backbone import Backbone, Features, open_backbone
@@ -17,20 +18,6 @@ from pipeline.metrics.distances import kid
 from pipeline.metrics.features import extract_features
 
 REAL_FACES = Path(__file__).parents[3] / "shared" / "data" / "anime-faces-8k.zip"
-
-
-def blurred(faces: Faces, sigma: float) -> Faces:
-    return np.stack([cv2.GaussianBlur(face, (0, 0), sigma) for face in faces]).astype(np.uint8)
-
-
-def noisy(faces: Faces, sigma: float) -> Faces:
-    noise = np.random.default_rng(0).normal(0, sigma, faces.shape)
-    return np.clip(faces + noise, 0, 255).astype(np.uint8)
-
-
-def blocky(faces: Faces, quality: float) -> Faces:
-    encoded = [cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1] for face in faces]
-    return np.stack([cv2.imdecode(data, cv2.IMREAD_COLOR) for data in encoded]).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +45,7 @@ def reference(real_faces: Faces, backbone: Backbone) -> Features:
     [
         pytest.param(blurred, (1.0, 2.0), id="blur"),
         pytest.param(noisy, (10.0, 30.0), id="noise"),
-        pytest.param(blocky, (40.0, 10.0), id="JPEG"),
+        pytest.param(as_jpeg, (60.0, 90.0), id="JPEG"),
     ],
 )
 def test_kid_rises_with_damage_to_real_faces(
@@ -70,3 +57,33 @@ def test_kid_rises_with_damage_to_real_faces(
     assert abs(clean[0]) < 3 * clean[1]
     assert weak[0] > clean[0] + 3 * weak[1]
     assert strong[0] > weak[0] + 3 * strong[1]
+
+
+def test_kid_rises_with_damage_to_built_in_faces(backbone: Backbone, tmp_path: Path) -> None:
+    damages = {
+        "blur": (blurred, (1.0, 2.0), ""),
+        "noise": (noisy, (8.0, 64.0), ""),
+        "JPEG": (as_jpeg, (70.0, 95.0), ""),
+        "swirl": (swirled, (4.0, 8.0), ""),
+    }
+    found = curves(builtin_faces(120), backbone, damages, lost=(5, 9))
+    assert list(found) == [*damages, "lost modes"]
+    assert {name: curve for name, curve in found.items() if not rises(curve)} == {}
+    # Undamaged, the halves are alike.
+    (value, error), *_ = found["blur"].values()
+    assert abs(value) < 3 * error
+    plot(found, tmp_path / "plot.png")
+    assert cv2.imread(str(tmp_path / "plot.png")) is not None
+
+
+def test_a_curve_that_falls_once_does_not_rise() -> None:
+    assert rises({0.0: (0.0, 1.0), 1.0: (2.0, 1.0), 2.0: (3.0, 1.0)})
+    assert not rises({0.0: (0.0, 1.0), 1.0: (2.0, 1.0), 2.0: (2.0, 1.0)})
+
+
+def test_modes_are_lost_from_the_smallest_on() -> None:
+    # Ten lumps, of which lump i has i + 1 faces.
+    lumps = np.repeat(np.arange(10), np.arange(1, 11))
+    features = (np.eye(10)[lumps] * 100).astype(np.float32)
+    reference = np.repeat(np.eye(10, dtype=np.float32) * 100, 20, axis=0)
+    assert modes_of(reference, features).tolist() == lumps.tolist()

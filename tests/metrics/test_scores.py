@@ -12,7 +12,14 @@ from pipeline.metrics.scores import all_figures, figure_name, summary
 from pipeline.params import EvaluateParams
 
 KNOBS = EvaluateParams(
-    generator="last", n_generated=64, n_real=64, kid_subsets=5, nearest_k=3, copied_percentile=1.0, cache_mb=1.0
+    generator="last",
+    n_generated=64,
+    n_real=64,
+    kid_subsets=5,
+    nearest_k=3,
+    copied_percentile=1.0,
+    inception_weights=None,
+    cache_mb=1.0,
 )
 
 
@@ -33,6 +40,8 @@ KNOBS = EvaluateParams(
         pytest.param("precision", "", "raw", "precision", id="precision"),
         pytest.param("coverage", "", "clean", "coverage_clean", id="coverage, clean"),
         pytest.param("recall", "floor", "raw", "recall_floor", id="recall's ceiling"),
+        pytest.param("precision_se", "", "raw", "precision_se", id="precision's error"),
+        pytest.param("coverage_se", "floor", "clean", "coverage_floor_clean_se", id="its ceiling's error, clean"),
     ],
 )
 def test_names(figure: str, who: str, ruler: str, name: str) -> None:
@@ -50,6 +59,8 @@ def test_all_figures_are_finite_under_the_pinned_names() -> None:
     )
     assert set(pinned.split()) <= set(figures)
     assert not {"fd_lite0_live_clean", "swd_lite0_live_clean", "diversity_live", "diversity_clean"} & set(figures)
+    assert {name for name in figures if not name.endswith("_se") and f"{name}_se" not in figures} == set()
+    assert not any(name.startswith("fid") or "inception" in name for name in figures)
     json.dumps(figures, allow_nan=False)
     assert figures["kid_lite0_live_raw"] == figures["kid_lite0_raw"] > 100 > abs(figures["kid_lite0_floor"])
     assert figures["fd_lite0_raw"] > figures["fd_lite0_floor"]
