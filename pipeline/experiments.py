@@ -101,11 +101,12 @@ class Experimenter:
             command += ["--set-param", f"{key}={value}"]
         log = paths.state_dir() / LOGS / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w", encoding="utf-8") as file:
-            process = self._start([*command, *([target] if target else [])], threads, file)
+        with (
+            log.open("w", encoding="utf-8") as file,
+            self._start([*command, *([target] if target else [])], threads, file) as process,
+        ):
             file.writelines(process.stdout or ())
-            process.wait()
-            self._running.discard(process)
+        self._running.discard(process)
         # By what it left, not by dvc's exit code: at the very end dvc may fail to tidy up.
         revision = find_experiment(name)
         if revision is None:

@@ -111,10 +111,8 @@ def as_json(levels: Sequence[Level], settings: Mapping[str, str]) -> dict[str, A
 def _level_json(level: Level) -> dict[str, Any]:
     raw, arms = level.arm(RAW), {}
     for arm in level.arms:
-        arms[arm.name] = {
-            "faces": arm.faces,
-            "outcomes": {str(seed): dict(arm.outcomes[seed]) for seed in arm.outcomes},
-        }
+        outcomes = {str(seed): dict(outcome) for seed, outcome in sorted(arm.outcomes.items())}
+        arms[arm.name] = {"faces": arm.faces, "outcomes": outcomes}
         for ruler in RULERS:
             if raw and arm.outcomes and (found := comparison(arm, raw, ruler)):
                 arms[arm.name][f"to_raw_by_{ruler}"] = {
