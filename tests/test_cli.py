@@ -306,7 +306,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list:
         return [], ["raw-seed0 failed"]
 
     monkeypatch.setattr("pipeline.cli.run_study", run_study)
-    monkeypatch.setattr("pipeline.cli.write_study", lambda levels, settings, folder: "the page")
+    monkeypatch.setattr("pipeline.cli.write_study", lambda *_: "the page")
     monkeypatch.setattr("signal.signal", lambda *_: None)
     return forms
 
