@@ -50,6 +50,7 @@ SETTINGS = {
     "ndf": "16",
     "train.quick_kid_images": "0",
     "evaluate.n_generated": "1000",
+    "evaluate.n_real": "1500",
 }
 
 
