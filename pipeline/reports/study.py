@@ -192,7 +192,10 @@ def _conclusions(level: Level) -> list[str]:
             "- What share of the gap from raw to pristine cleaning closes can't be told: that there is a gap at all is "
             "within chance."
         )
-    return lines or ["Fewer than two pairs: nothing follows."]
+    if not lines:
+        return ["Fewer than two pairs: nothing follows."]
+    shown = [outcome["kimg"] for arm in level.arms for outcome in arm.outcomes.values()]
+    return [*lines, f"- The images shown differ by {max(shown) / min(shown) - 1:.1%} at most."]
 
 
 def _verdict(found: Mapping[str, Any]) -> str:

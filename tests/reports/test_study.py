@@ -84,6 +84,11 @@ def test_the_page_says_how_much_of_the_gap_closes_or_that_there_is_none() -> Non
     assert "can't be told" in markdown([level(BETTER, {0: 300.0, 1: 410.0, 2: 520.0})], {})
 
 
+def test_the_page_says_how_unequal_the_images_shown_are() -> None:
+    arms = [arm("raw", BETTER, kimg=100.0), arm("cleaned", PRISTINE, kimg=102.0)]
+    assert "The images shown differ by 2.0% at most." in markdown([Level(0.42, arms)], {})
+
+
 def test_too_little_leaves_a_page_all_the_same(tmp_path: Path) -> None:
     for arms in ([], [arm("raw", {}), arm("cleaned", {})], [arm("raw", {0: 400.0}), arm("cleaned", {0: 390.0})]):
         page = write_study([Level(0.42, arms)], {}, tmp_path)
