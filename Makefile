@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup repro quick ui test check recipes lock
+.PHONY: setup repro quick ui test check recipes study lock
 
 repro: setup
 	dvc repro
@@ -35,6 +35,10 @@ check: setup
 # Which recipe draws the better faces in the same time: 80 minutes on two cores.
 recipes: setup
 	python -m benchmarks.recipes
+
+# Does cleaning help? FORM=--quick takes under 15 minutes on two cores, FORM=--long a night; what is there is not run again.
+study: setup
+	dcgan study cleaning $(FORM)
 
 lock: setup
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 \

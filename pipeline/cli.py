@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -26,12 +29,16 @@ from pipeline.params import load_params
 from pipeline.reports.explain import MOST, changes, find_images
 from pipeline.reports.explain import explain as explanation_of
 from pipeline.reports.grids import grid, write_gif, write_png
+from pipeline.reports.study import write_study
 from pipeline.results import find_results
 from pipeline.runs import past_invocations, table
 from pipeline.soil import soil as soiled_set
+from pipeline.study import ARMS, FULL, LONG, QUICK, run_study
 from pipeline.verdicts import read_verdicts
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+studies = typer.Typer(no_args_is_help=True, help="Compare settings over several seeds, and say what is chance.")
+app.add_typer(studies, name="study")
 
 BATCH_SIZE, FRAME_MS = 64, 80
 
@@ -211,6 +218,59 @@ def soil(
         f"{len(kinds)} pictures, {damaged} damaged, {skipped} files skipped: {out}; "
         f"now run python -m benchmarks.filter_quality {shlex.quote(str(out))}"
     )
+
+
+@studies.command()
+def cleaning(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer seeds and shorter: under 15 minutes on two cores.")
+    ] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="With the filter's parts left out in turn, and less dirt.")
+    ] = False,
+    arm: Annotated[list[str] | None, typer.Option(help=f"Only these of {', '.join(ARMS)}.")] = None,
+    dirt: Annotated[
+        list[float] | None, typer.Option(help="Multiplies the recipe's dirt; give it twice for two.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Trainings of each arm.")] = None,
+    kimg: Annotated[float | None, typer.Option(min=0.1, help="Thousand images shown in each.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set-param", "-S", help="KEY=VALUE in all arms, as dvc takes it.")
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Trainings side by side, which share the cores.")
+    ] = 2,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for study.md, .json and .png.", show_default="docs; --quick: out")
+    ] = None,
+) -> None:
+    """Does cleaning help? Train on the built-in faces raw, cleaned and undamaged; what is there is not run again."""
+    if quick and long:
+        raise typer.BadParameter("is the opposite of --long", param_hint="--quick")
+    form = QUICK if quick else LONG if long else FULL
+    form = replace(
+        form,
+        arms=arm or form.arms,
+        dirt=dirt or form.dirt,
+        seeds=seeds or form.seeds,
+        kimg=kimg or form.kimg,
+        settings={**form.settings, **dict(_key_value(each) for each in setting or [])},
+        folder=out or form.folder,
+    )
+    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))  # so that the experiments are ended too
+    with _faults():
+        levels, failures = run_study(form, jobs, typer.echo)
+        typer.echo("\n" + write_study(levels, form.settings, form.folder))
+        typer.echo(f"{form.folder}/study.md, study.json, study.png")
+        if failures:
+            raise StageError("\n  ".join([f"{len(failures)} failed; the same command tries them again:", *failures]))
+
+
+def _key_value(setting: str) -> tuple[str, str]:
+    key, equals, value = setting.partition("=")
+    if not (key and equals):
+        raise typer.BadParameter(f"{setting!r} is not KEY=VALUE", param_hint="--set-param")
+    return key, value
 
 
 def _open(weights: Path) -> Generator:

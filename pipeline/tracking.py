@@ -29,6 +29,10 @@ EXPERIMENT = "anime-dcgan"
 
 PARENT_TAG = "mlflow.parentRunId"
 PROCESS_TAG = "process"
+
+# Names the study that a run belongs to. `dvc exp run` hands its environment on to the stages, with --temp too; with
+# the queue they would have that of `dvc queue start`.
+STUDY_VARIABLE = "PIPELINE_STUDY"
 ROWS_AT_ONCE = 50  # MLflow takes 1,000 figures in a call
 
 
@@ -215,6 +219,8 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         "dvc_exp": invocation.experiment_name() or "",
         "device": "cpu",
     }
+    if study := os.environ.get(STUDY_VARIABLE):
+        common["study"] = study
     with open_store() as (client, experiment_id):
         mark_dead_runs(client, experiment_id)
         parent_id = _open_parent(client, experiment_id, params, common)

@@ -21,6 +21,7 @@ from pipeline.dcgan.networks import Discriminator, Generator
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.dcgan.weights import read_weights, save_weights
 from pipeline.params import Params
+from pipeline.study import FULL, QUICK
 from pipeline.verdicts import write_verdicts
 
 
@@ -295,3 +296,43 @@ def test_pictures_are_soiled(
     Path("params.yaml").write_text("lr: fast\n")
     assert dcgan("soil", "faces", "other")[0] == 2
     assert not Path("other").exists()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list:
+    """The forms that run_study was asked for; it comes to nothing, and one training fails."""
+    forms: list = []
+
+    def run_study(form, jobs, say):
+        forms.append((form, jobs))
+        return [], ["raw-seed0 failed"]
+
+    monkeypatch.setattr("pipeline.cli.run_study", run_study)
+    monkeypatch.setattr("pipeline.cli.write_study", lambda *_: "the page")
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    return forms
+
+
+def test_a_study_prints_its_page_and_fails_where_a_training_did(asked: list) -> None:
+    found = CliRunner().invoke(app, ["study", "cleaning"])
+    assert found.exit_code == 1
+    assert "the page" in found.stdout
+    assert "1 failed" in found.stderr
+    assert "raw-seed0 failed" in found.stderr
+    assert asked == [(FULL, 2)]
+
+
+def test_what_is_given_replaces_the_forms_own(asked: list) -> None:
+    words = "--quick --arm raw --arm cleaned --seeds 4 --dirt 1.5 --kimg 3 --out there -j 1 -S ngf=8 -S a.b=c=d"
+    CliRunner().invoke(app, ["study", "cleaning", *words.split()])
+    ((form, jobs),) = asked
+    assert (list(form.arms), form.dirt, form.seeds, form.kimg, form.folder, jobs) == (
+        *(["raw", "cleaned"], [1.5], 4, 3.0, Path("there"), 1),
+    )
+    assert form.settings == {**QUICK.settings, "ngf": "8", "a.b": "c=d"}
+
+
+@pytest.mark.parametrize("words", ["--quick --long", "-S ngf", "-S =8", "--seeds 1"])
+def test_what_makes_no_study_is_refused(asked: list, words: str) -> None:
+    assert CliRunner().invoke(app, ["study", "cleaning", *words.split()]).exit_code == 2
+    assert asked == []

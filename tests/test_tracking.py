@@ -87,6 +87,19 @@ def test_a_stage_leaves_a_child_below_its_invocation(project: Path, params: Para
     assert (dataset.name, dataset.digest) == ("data/faces", "0123456789abcdef0123456789abcdef.dir")
 
 
+def test_runs_of_a_study_are_tagged(project: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_STUDY", "cleaning")
+    with stage_run("filter", params) as run:
+        pass
+    with open_store() as (client, _):
+        assert client.get_run(run.run_id).data.tags["study"] == "cleaning"
+    monkeypatch.delenv("PIPELINE_STUDY")
+    with stage_run("filter", params) as run:
+        pass
+    with open_store() as (client, _):
+        assert "study" not in client.get_run(run.run_id).data.tags
+
+
 def test_stages_of_one_invocation_share_a_parent(project: Path, params: Params) -> None:
     with stage_run("filter", params) as first:
         pass

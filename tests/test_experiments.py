@@ -1,0 +1,156 @@
+"""Names and what they depend on; dvc itself is in tests/e2e/test_study.py, and acted here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import experiments
+from pipeline.errors import StageError
+from pipeline.experiments import Experimenter, experiment_name, figures_of, find_experiment
+
+SETTINGS = {"lr": "0.1", "data/builtin.yaml:count": "10"}
+DVC_YAML = "stages:\n  train:\n    cmd: x\n    deps:\n    - stages/train.py\n    - pipeline/dcgan\n    - data/faces\n"
+
+
+def commit(message: str) -> str:
+    who = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
+    subprocess.run(["git", *who, "commit", "--quiet", "--allow-empty", "--message", message], check=True)
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git project with the files that a name depends on, and a dvc whose deeds each test writes."""
+    for name, text in {
+        "params.yaml": "lr: 0.1\n",
+        "dvc.yaml": DVC_YAML,
+        "data/builtin.yaml": "count: 10\ndirt:\n  blur: 0.1\n  dark: 0.1\n",
+        "stages/train.py": "",
+        "pipeline/dcgan/nets.py": "",
+        "pipeline/cli.py": "",
+        "metrics/train.json": '{"kimg": 7.5}',
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    subprocess.run(["git", "add", "--all"], check=True)
+    commit("start")
+    return tmp_path
+
+
+def act(project: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    dvc = project / "bin/dvc"
+    dvc.parent.mkdir()
+    dvc.write_text(f"#!/bin/bash\n{script}\n")
+    dvc.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{dvc.parent}{os.pathsep}{os.environ['PATH']}"}
+    monkeypatch.setattr(experiments, "_environment", lambda: environment)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("params.yaml", "lr: 0.2\n"),
+        ("data/builtin.yaml", "count: 10\ndirt:\n  dark: 0.1\n  blur: 0.1\n"),
+        ("stages/train.py", "x = 1\n"),
+        ("pipeline/dcgan/nets.py", "x = 1\n"),
+        ("pipeline/dcgan/weights.bin", "x"),
+        ("dvc.yaml", DVC_YAML.replace("cmd: x", "cmd: y")),
+    ],
+    ids=["params", "the order of the recipe's dirt", "stage", "module", "data beside code", "stages"],
+)
+def test_a_name_changes_with_what_decides_the_result(project: Path, path: str, text: str) -> None:
+    before = experiment_name("cleaning-raw", SETTINGS)
+    (project / path).write_text(text)
+    assert experiment_name("cleaning-raw", SETTINGS) != before
+
+
+def test_a_name_changes_with_nothing_else(project: Path) -> None:
+    before = experiment_name("cleaning-raw", SETTINGS)
+    assert before.startswith("cleaning-raw-")
+    for path, text in {
+        "params.yaml": "# said otherwise\nlr:  0.1\n",
+        "pipeline/cli.py": "x = 1\n",
+        "pipeline/dcgan/__pycache__/nets.pyc": "x",
+        "data/faces/train.npy": "x",
+    }.items():
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(text)
+    assert experiment_name("cleaning-raw", SETTINGS) == before
+    assert experiment_name("cleaning-raw", {**SETTINGS, "lr": "0.2"}) != before
+
+
+def test_an_experiment_is_found_whatever_it_started_from(project: Path) -> None:
+    assert find_experiment("brave-fox") is None
+    revision = commit("an experiment")
+    subprocess.run(["git", "update-ref", f"refs/exps/ab/{'c' * 38}/brave-fox", revision], check=True)
+    commit("the work goes on")
+    assert find_experiment("brave-fox") == revision
+    assert find_experiment("brave") is None
+    assert figures_of(revision, "train") == {"kimg": 7.5}
+
+
+RECORD = 'echo "Reproducing"; git update-ref refs/exps/ab/x/"$6" HEAD'
+
+
+def test_an_experiment_is_run_and_known_by_what_it_leaves(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    act(project, monkeypatch, f'echo "$@" "$PIPELINE_STUDY" "$OMP_NUM_THREADS"; {RECORD}; exit 1')
+    revision = Experimenter("cleaning").run("brave-fox", SETTINGS, threads=3, target="resize")
+    assert revision == find_experiment("brave-fox")
+    said = (project / ".pipeline/studies/brave-fox.log").read_text().splitlines()[0]
+    assert said == (
+        "--wait-for-lock exp run --temp --name brave-fox --set-param lr=0.1 "
+        "--set-param data/builtin.yaml:count=10 resize cleaning 3"
+    )
+
+
+def test_a_failure_says_where_to_look(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    act(project, monkeypatch, "echo \"Running stage 'train':\"; echo 'train: no faces'; echo; exit 0")
+    with pytest.raises(StageError, match=r"brave-fox failed \(train: no faces\); see .*brave-fox.log"):
+        Experimenter("cleaning").run("brave-fox", {}, threads=1)
+
+
+def test_one_begins_after_another_and_then_they_run_side_by_side(project: Path, monkeypatch) -> None:
+    """Each waits, once it has begun, for the other to begin; and none may begin while another does."""
+    begin = 'mkdir beginning || exit 1; sleep 0.2; rmdir beginning; touch "$6.begun"; echo "Running stage \'train\':"'
+    both = "while ! [ -e a.begun -a -e b.begun ]; do sleep 0.05; done"
+    act(project, monkeypatch, f"{begin}; {both}; {RECORD}")
+    experimenter, found = Experimenter("cleaning"), []
+    threads = [
+        threading.Thread(target=lambda name: found.append(experimenter.run(name, {}, 1)), args=(name,)) for name in "ab"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert len(found) == 2
+
+
+def test_closing_ends_what_runs_and_starts_nothing_more(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    act(project, monkeypatch, "trap 'touch interrupted; exit 1' INT; touch begun; sleep 30 >/dev/null 2>&1 & wait")
+    experimenter, faults = Experimenter("cleaning"), []
+
+    def run() -> None:
+        with pytest.raises(StageError) as fault:
+            experimenter.run("brave-fox", {}, 1)
+        faults.append(fault)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not (project / "begun").exists():
+        time.sleep(0.02)
+    experimenter.close()
+    thread.join(timeout=20)
+    assert faults
+    assert (project / "interrupted").exists()
+    with pytest.raises(StageError, match="stopped"):
+        experimenter.run("shy-fox", {}, 1)
