@@ -250,8 +250,8 @@ def cleaning(
     form = QUICK if quick else LONG if long else FULL
     form = replace(
         form,
-        arms=arm or form.arms,
-        dirt=dirt or form.dirt,
+        arms=list(dict.fromkeys(arm or form.arms)),
+        dirt=list(dict.fromkeys(dirt or form.dirt)),
         seeds=seeds or form.seeds,
         kimg=kimg or form.kimg,
         settings={**form.settings, **dict(_key_value(each) for each in setting or [])},

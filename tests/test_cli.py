@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -319,11 +320,13 @@ def test_a_study_prints_its_page_and_fails_where_a_training_did(asked: list) -> 
     assert "the page" in found.stdout
     assert "1 failed" in found.stderr
     assert "raw-seed0 failed" in found.stderr
-    assert asked == [(FULL, 2)]
+    assert asked == [(replace(FULL, arms=list(FULL.arms), dirt=list(FULL.dirt)), 2)]
 
 
 def test_what_is_given_replaces_the_forms_own(asked: list) -> None:
-    words = "--quick --arm raw --arm cleaned --seeds 4 --dirt 1.5 --kimg 3 --out there -j 1 -S ngf=8 -S a.b=c=d"
+    words = (
+        "--quick --arm raw --arm cleaned --arm raw --seeds 4 --dirt 1.5 --kimg 3 --out there -j 1 -S ngf=8 -S a.b=c=d"
+    )
     CliRunner().invoke(app, ["study", "cleaning", *words.split()])
     ((form, jobs),) = asked
     assert (list(form.arms), form.dirt, form.seeds, form.kimg, form.folder, jobs) == (

@@ -17,21 +17,7 @@ pytestmark = [
 
 # Not the console script, which has the installed pipeline before the project's own.
 DCGAN = ("python", "-c", "from pipeline.cli import app; app()")
-STUDY = (
-    *DCGAN,
-    "study",
-    "cleaning",
-    "--arm",
-    "raw",
-    "--arm",
-    "pristine",
-    "--seeds",
-    "2",
-    "--kimg",
-    "0.5",
-    "--out",
-    "out",
-)
+STUDY = (*DCGAN, "study", "cleaning", "--seeds", "2", "--kimg", "0.5", "--out", "out")
 ARMS = ("--arm", "raw", "--arm", "pristine")
 SMALL = {"data/builtin.yaml:count": "200", "batch_size": "16", "ngf": "8", "ndf": "8", "evaluate.n_generated": "64"}
 SETTINGS = [word for key, value in SMALL.items() for word in ("--set-param", f"{key}={value}")]
