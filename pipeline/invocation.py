@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -82,10 +84,46 @@ def input_digests(stage: str) -> dict[str, str]:
 
     A file in a folder that is one output has the folder's digest: DVC's lock has no other.
     """
-    locked = read_yaml(paths.DVC_LOCK).get("stages", {}) if paths.DVC_LOCK.exists() else {}
-    written = {out["path"]: out["md5"] for entry in locked.values() for out in entry.get("outs", []) if "md5" in out}
+    written = {path: md5 for outs in _locked_outs().values() for path, md5 in outs.items()}
     deps: Iterable[str] = _stage(stage).get("deps", [])
     return {dep: md5 for dep in deps for out, md5 in written.items() if Path(dep).is_relative_to(out)}
+
+
+def upstream(stage: str) -> list[str]:
+    """Return the stages of dvc.lock whose outputs a stage is made from, directly or not, in dvc.lock's order."""
+    locked, found, pending = _locked_outs(), set[str](), [stage]
+    while pending:
+        deps = _stage(pending.pop()).get("deps", [])
+        makers = {
+            name for name, outs in locked.items() if any(Path(dep).is_relative_to(out) for dep in deps for out in outs)
+        }
+        pending += makers - found
+        found |= makers
+    return [name for name in locked if name in found]
+
+
+def locked_result(stage: str) -> str | None:
+    """Return result_key of what dvc.lock holds of a stage, None where it holds no metrics file of it."""
+    md5 = _locked_outs().get(stage, {}).get(str(paths.metrics_file(stage)))
+    return result_key(stage, md5) if md5 else None
+
+
+def result_key(stage: str, metrics_md5: str) -> str:
+    """Return the digest that a stage's outputs are known by: of its metrics file, and of the inputs in dvc.lock.
+
+    The metrics file holds wall times, so that it tells one run from another; a folder would take long to digest.
+    """
+    known = [stage, metrics_md5, *sorted(input_digests(stage).items())]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
+
+
+def _locked_outs() -> dict[str, dict[str, str]]:
+    """Return {stage: {path: md5}} of the outputs in dvc.lock."""
+    stages = read_yaml(paths.DVC_LOCK).get("stages", {}) if paths.DVC_LOCK.exists() else {}
+    return {
+        name: {out["path"]: out["md5"] for out in entry.get("outs", []) if "md5" in out}
+        for name, entry in stages.items()
+    }
 
 
 def _stage(stage: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.invocation import input_digests
-from pipeline.tracking import PARENT_TAG, open_store
+from pipeline.lineage import PARENT_TAG
+from pipeline.tracking import open_store
 
 
 class Invocation(NamedTuple):
@@ -36,9 +37,6 @@ def past_invocations(most: int) -> list[Invocation]:
         ):
             own = client.search_runs([experiment_id], f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
             children = {child.data.tags["stage"]: child for child in reversed(own)}
-            metrics = dict(parent.data.metrics)
-            if "filter" in children and children["filter"].data.metrics.get("input"):
-                metrics["kept"] = children["filter"].data.metrics["kept"] / children["filter"].data.metrics["input"]
             here = False
             if "evaluate" in children and children["evaluate"].info.status == "FINISHED" and not seen:
                 inputs = children["evaluate"].inputs
@@ -46,7 +44,9 @@ def past_invocations(most: int) -> list[Invocation]:
                 here = seen = bool(current) and current <= read
             started = datetime.fromtimestamp(parent.info.start_time / 1000).astimezone()
             name, status = str(parent.info.run_name), str(parent.info.status)
-            found.append(Invocation(name, started, status, list(children), parent.data.params, metrics, here))
+            found.append(
+                Invocation(name, started, status, list(children), parent.data.params, parent.data.metrics, here)
+            )
     return found
 
 
@@ -70,7 +70,7 @@ def table(invocations: Sequence[Invocation]) -> str:
                 *(one.name, f"{one.started:%Y-%m-%d %H:%M}", one.status.lower(), " ".join(one.stages), kid),
                 *(f"{figures[key]:.3f}" if key in figures else "" for key in ("precision", "recall")),
                 f"{figures['img_per_s']:.0f}" if "img_per_s" in figures else "",
-                f"{figures['kept']:.1%}" if "kept" in figures else "",
+                f"{figures['kept_share']:.1%}" if "kept_share" in figures else "",
                 *(one.params.get(key, "") for key in differing),
             ]
         )

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from pipeline import invocation, paths
+from pipeline import invocation, lineage, paths
 from pipeline.codec import Pixels
 from pipeline.errors import StageError
+from pipeline.lineage import PARENT_TAG
 from pipeline.params import Params, flatten
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "anime-dcgan"
 
-PARENT_TAG = "mlflow.parentRunId"
+SAMPLES = "samples"  # the key of the grids that experiments are compared by
 PROCESS_TAG = "process"
 
 # Names the study that a run belongs to. `dvc exp run` hands its environment on to the stages, with --temp too; with
@@ -42,8 +43,10 @@ class StageRun:
     A fault of the tracking store is printed and never ends the stage: every figure is also in metrics/ and plots/.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, parent_id: str) -> None:
+    def __init__(self, client: MlflowClient, experiment_id: str, stage: str, run_id: str, parent_id: str) -> None:
         self._client = client
+        self._experiment_id = experiment_id
+        self._stage = stage
         self.run_id = run_id
         self.parent_id = parent_id
 
@@ -68,8 +71,14 @@ class StageRun:
         return []
 
     def log_image(self, pixels: Pixels, key: str, step: int) -> None:
-        """Log RGB uint8 (H, W, 3) under a key and a step, for the image grid."""
+        """Log RGB uint8 (H, W, 3) under a key and a step, for the image grid.
+
+        Samples go to the parent too, where experiments are compared, as `train samples` and `evaluate samples`.
+        """
         self._guard(key, lambda: self._client.log_image(self.run_id, pixels, key=key, step=step))
+        if key == SAMPLES:
+            shown = f"{self._stage} {key}"
+            self._guard(shown, lambda: self._client.log_image(self.parent_id, pixels, key=shown, step=step))
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Log a file into a folder of the run's artifacts ("" is the top)."""
@@ -78,6 +87,16 @@ class StageRun:
     def log_input(self, name: str, digest: str) -> None:
         """Log a data set that the stage reads, by name and digest."""
         self._guard(name, lambda: self._log_inputs({name: digest}))
+
+    def show_skipped(self) -> None:
+        """Show in the parent what the stages before this one left that DVC had no need to run."""
+        show = partial(lineage.show_skipped, self._client, self._experiment_id, self._stage, self.parent_id)
+        self._guard("what was skipped", show)
+
+    def show_results(self) -> None:
+        """Show in the parent what this stage, which did its work, left."""
+        show = partial(lineage.show_results, self._client, self._stage, self.run_id, self.parent_id)
+        self._guard("headline figures", show)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tag the stage's run and its parent."""
@@ -227,16 +246,18 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         process = invocation.process_key(psutil.Process())
         tags = {**common, PARENT_TAG: parent_id, PROCESS_TAG: process, "stage": stage}
         child = client.create_run(experiment_id, tags=tags, run_name=stage)
-    run = StageRun(client, child.info.run_id, parent_id)
+    run = StageRun(client, experiment_id, stage, child.info.run_id, parent_id)
     own = invocation.stage_params(stage, flatten(params.model_dump()))
     client.log_batch(run.run_id, params=[Param(name, str(value)) for name, value in own.items()])
     for name, digest in invocation.input_digests(stage).items():
         run.log_input(name, digest)
+    run.show_skipped()
 
     status = "FAILED"
     try:
         yield run
         status = "FINISHED"
+        run.show_results()
     except BaseException as fault:
         status = "FAILED" if isinstance(fault, Exception) else "KILLED"
         run.set_tags({"error": f"{type(fault).__name__}: {fault}"[:500]})

@@ -82,10 +82,17 @@ class Project:
         """Return the invocations' runs."""
         return [run for run in self.runs() if run.data.tags.get("kind") == "invocation"]
 
+    def children_of(self, parent: Any) -> list[Any]:
+        """Return the runs of the stages that ran below an invocation's run, in order."""
+        return [run for run in self.runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
     def children(self, parent: Any) -> list[str]:
         """Return the stages that ran below an invocation's run, in order."""
-        nested = [run for run in self.runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-        return [run.data.tags["stage"] for run in nested]
+        return [run.data.tags["stage"] for run in self.children_of(parent)]
+
+    def artifacts(self, run: Any) -> Path:
+        """Return the folder of a run's artifacts."""
+        return Path(run.info.artifact_uri.removeprefix("file://"))
 
 
 def make_project(root: Path, folder: Path) -> Project:

@@ -74,7 +74,14 @@ def test_mlflow_has_the_invocation_and_its_stages(project: Project) -> None:
     assert project.children(parent) == STAGES
     assert {run.info.status for run in project.runs()} == {"FINISHED"}
     assert parent.data.params["lr"] == "0.0002"
-    assert "kid_lite0_raw" in parent.data.metrics
+    headline = {"kid_lite0_raw", "kid_lite0_raw_se", "precision", "recall", "img_per_s", "kept_share", "kimg"}
+    assert headline <= parent.data.metrics.keys()
+    counts = json.loads((project.folder / "metrics/filter.json").read_text())
+    assert parent.data.metrics["kept_share"] == counts["kept"] / counts["input"]
+    assert parent.data.tags["git_commit"] == project.run("git", "rev-parse", "HEAD~1").strip()
+    pictures = [path.name for path in (project.artifacts(parent) / "images").iterdir()]
+    for key in ("train samples", "evaluate samples"):
+        assert any(name.startswith(key) for name in pictures), key
     for run in project.runs():
         stage = run.data.tags.get("stage")
         if stage is not None:
@@ -96,6 +103,19 @@ def test_a_new_learning_rate_runs_two_stages(project: Project) -> None:
     assert parent.data.params["lr"] == "1e-05"
     assert parent.data.tags["dvc_exp"] == "slow"
     assert "slow" in project.run("dvc", "exp", "show", "--csv")
+    # What DVC took from its cache is shown all the same, with the runs that made it.
+    first = project.parents()[0]
+    makers = {run.data.tags["stage"]: run.info.run_id for run in project.children_of(first)}
+    for stage in ("crawl-import", "filter", "resize"):
+        assert parent.data.tags[f"skipped.{stage}"] == makers[stage]
+        assert makers[stage] in parent.data.tags["mlflow.note.content"]
+    assert "skipped.train" not in parent.data.tags
+    assert not any(tag.startswith("skipped.") for tag in first.data.tags)
+    unchanged = {"filter/kept", "filter/rejected.too small", "crawl-import/images", "resize/train", "kept_share"}
+    assert {name: parent.data.metrics[name] for name in unchanged} == {
+        name: first.data.metrics[name] for name in unchanged
+    }
+    assert first.data.metrics.keys() == parent.data.metrics.keys()
     project.run("git", "checkout", "--quiet", ".")
     project.run("dvc", "checkout", "--quiet")
 
