@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import typer
 
-from pipeline import compare as comparison
 from pipeline import paths
 from pipeline.dcgan.interpolation import interpolate as noise_between
 from pipeline.dcgan.networks import Generator
@@ -25,6 +24,7 @@ from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.dcgan.travel import metadata_of, network_of, read_state_dict, write_state_dict
 from pipeline.dcgan.weights import read_weights, save_weights
 from pipeline.errors import ParamsError, StageError
+from pipeline.onnx_export import export_onnx as write_onnx
 from pipeline.params import load_params
 from pipeline.reports.explain import MOST, changes, find_images
 from pipeline.reports.explain import explain as explanation_of
@@ -152,6 +152,20 @@ def export_weights(
 
 
 @app.command()
+def export_onnx(
+    out: Annotated[Path, typer.Option(help="The .onnx file.")],
+    weights: Weights = paths.GENERATOR,
+) -> None:
+    """Write the generator as an ONNX model: noise (N, nz, 1, 1) from N(0, 1) to images in [-1, 1]."""
+    if out.suffix != ".onnx":
+        raise typer.BadParameter("must be a .onnx file", param_hint="--out")
+    netG = _open(weights)
+    write_onnx(netG, read_weights(weights)[1], out)
+    shape = f"(N, {netG.nc}, {netG.image_size}, {netG.image_size})"
+    typer.echo(f"noise (N, {netG.nz}, 1, 1) to images {shape}: {out}")
+
+
+@app.command()
 def explain(
     image: Annotated[
         str, typer.Argument(help="Its path, file name, id or the start of its id (6 characters or more).")
@@ -194,6 +208,8 @@ def compare(
     """Set two runs side by side: settings, figures with their errors, and the faces that they draw."""
     if out.suffix != ".png":
         raise typer.BadParameter("must be a .png file", param_hint="--out")
+    from pipeline import compare as comparison  # with the networks of the metrics it takes seconds to import
+
     with _faults(), TemporaryDirectory() as folder:
         sides = [find_results(name, Path(folder) / str(at)) for at, name in enumerate((left, right))]
         typer.echo(comparison.told(*sides))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +53,11 @@ def pixels(path: str | Path) -> np.ndarray:
     with Image.open(path) as image:
         assert image.format == "PNG"
         return np.asarray(image.convert("RGB"))
+
+
+def test_starting_up_imports_nothing_that_takes_long() -> None:
+    code = "import sys, pipeline.cli; print({'mlflow', 'dvc', 'timm', 'onnx', 'onnxruntime'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_a_grid(weights: str) -> None:
@@ -133,6 +140,7 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
         pytest.param(["interpolate", "--out", "folder"], id="no file"),
         pytest.param(["import-weights"], id="no weights to import"),
         pytest.param(["export-weights"], id="no place to export to"),
+        pytest.param(["export-onnx", "--out", "netG.pth"], id="no ONNX file"),
         pytest.param(["explain"], id="no image to explain"),
         pytest.param(["compare", "HEAD"], id="nothing to compare with"),
         pytest.param(["compare", "HEAD", "HEAD", "--out", "grids.gif"], id="no PNG to compare in"),
@@ -148,7 +156,10 @@ def test_bad_usage(words: list[str], weights: str) -> None:
     assert sorted(Path().rglob("*")) == before
 
 
-@pytest.mark.parametrize("words", [["generate"], ["interpolate"], ["export-weights", "--out", "netG.pth"]])
+@pytest.mark.parametrize(
+    "words",
+    [["generate"], ["interpolate"], ["export-weights", "--out", "netG.pth"], ["export-onnx", "--out", "netG.onnx"]],
+)
 def test_no_generator(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     expected = "dcgan: models/generator.safetensors is missing; run 'dvc repro train' first\n"
