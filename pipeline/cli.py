@@ -219,6 +219,19 @@ def compare(
 
 
 @app.command()
+def promote(
+    run: Annotated[str, typer.Argument(help="An MLflow run's name, id or the start of its id; `dcgan runs` has them.")],
+    most_faces: Annotated[int, typer.Option(min=1, help="What one request to the served model may ask for.")] = 256,
+) -> None:
+    """Make a run's generator the champion that MLflow serves, if its KID beats the champion's beyond the error."""
+    from pipeline.registry import promote as made_champion  # as for compare
+
+    with _faults():
+        says = made_champion(run, most_faces)
+    typer.echo(says)
+
+
+@app.command()
 def soil(
     folder: Annotated[Path, typer.Argument(help="Clean pictures, at any depth.")],
     out: Annotated[Path, typer.Argument(help="The folder to make.")],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,21 +19,20 @@ def export_onnx(netG: Generator, metadata: Mapping[str, str], path: Path) -> Non
     """
     import onnx  # no other command needs it
 
-    held = io.BytesIO()
-    with warnings.catch_warnings():
-        # Export by tracing is deprecated, but its successor needs the package onnxscript for the same graph.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            netG,
-            (torch.zeros(1, netG.nz, 1, 1),),
-            held,
-            dynamo=False,
-            input_names=["noise"],
-            output_names=["images"],
-            dynamic_axes={"noise": {0: "n"}, "images": {0: "n"}},
-        )
-    model = onnx.load_from_string(held.getvalue())
-    model.doc_string = "DCGAN generator: noise from N(0, 1) to images in [-1, 1], channels first"
-    onnx.helper.set_model_props(model, dict(metadata))
     with whole_file(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+        with warnings.catch_warnings():
+            # Export by tracing is deprecated, but its successor needs the package onnxscript for the same graph.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                netG,
+                (torch.zeros(1, netG.nz, 1, 1),),
+                temporary,
+                dynamo=False,
+                input_names=["noise"],
+                output_names=["images"],
+                dynamic_axes={"noise": {0: "n"}, "images": {0: "n"}},
+            )
+        model = onnx.load(temporary)
+        model.doc_string = "DCGAN generator: noise from N(0, 1) to images in [-1, 1], channels first"
+        onnx.helper.set_model_props(model, dict(metadata))
+        onnx.save(model, temporary)

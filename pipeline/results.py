@@ -30,7 +30,7 @@ class Results(NamedTuple):
 
     name: as it was asked for; origin: what that turned out to be. params: the settings that the results were made with,
     by dotted names. figures: metrics/evaluate.json. generator: a copy of the weights that were evaluated; samples: the
-    picture that was logged, where the weights are gone; None for what is not to be had.
+    picture that was logged, where the weights are gone; None for what is not to be had. run_id: of an MLflow run.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Results(NamedTuple):
     figures: Mapping[str, float]
     generator: Path | None
     samples: Path | None
+    run_id: str | None = None
 
 
 def find_results(name: str, folder: Path) -> Results:
@@ -54,6 +55,15 @@ def find_results(name: str, folder: Path) -> Results:
             f"{name} is neither a commit, branch, tag or DVC experiment ('dvc exp list --all' names these), nor the "
             "name or id of an MLflow run ('dcgan runs' names those)"
         )
+    return found
+
+
+def find_run(name: str, folder: Path) -> Results:
+    """Return the results of the MLflow run of that name, id or start of an id; as find_results otherwise."""
+    folder.mkdir(parents=True)
+    found = _of_run(name, folder)
+    if found is None:
+        raise ParamsError(f"{name} is neither the name nor the id of an MLflow run; 'dcgan runs' names them")
     return found
 
 
@@ -106,7 +116,7 @@ def _of_run(name: str, folder: Path) -> Results | None:
         child, params = evaluated[0], parent.data.params
         generator = _cached(child, str(_evaluated_generator(params)))
         samples = None if generator else _logged_samples(client, child.info.run_id, folder)
-        return Results(name, origin, params, child.data.metrics, generator, samples)
+        return Results(name, origin, params, child.data.metrics, generator, samples, parent.info.run_id)
 
 
 def _find_run(client: MlflowClient, experiment_id: str, name: str) -> Run | None:

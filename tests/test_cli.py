@@ -144,6 +144,8 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
         pytest.param(["explain"], id="no image to explain"),
         pytest.param(["compare", "HEAD"], id="nothing to compare with"),
         pytest.param(["compare", "HEAD", "HEAD", "--out", "grids.gif"], id="no PNG to compare in"),
+        pytest.param(["promote"], id="nothing to promote"),
+        pytest.param(["promote", "slow", "--most-faces", "0"], id="a model that draws nothing"),
         pytest.param(["soil", "faces"], id="no place for the soiled"),
         pytest.param(["soil", "faces", "out", "--share", "1.1"], id="more than all soiled"),
         pytest.param(["train"], id="an unknown command"),

@@ -1,0 +1,92 @@
+"""The generator as MLflow serves it: a row of the request asks for faces, and the answer has a PNG a face.
+
+MLflow loads a model of this project by this module's name, so that nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from pipeline.codec import encode_png
+from pipeline.dcgan.networks import Generator
+from pipeline.dcgan.sampling import generate, load_generator, sample_noise
+from pipeline.faces import Faces
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
+
+BATCH_SIZE = 64
+LARGEST_SEED = 2**63 - 1
+MOST_FACES = "most_faces"  # the key of the model's setting
+
+
+def signature() -> ModelSignature:
+    """Return what a request's row may hold, and what a row of the answer does."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+    asks: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.long, "n"),
+        ColSpec(DataType.long, "seed", required=False),
+        ColSpec(DataType.double, "truncation", required=False),
+    ]
+    return ModelSignature(inputs=Schema(asks), outputs=Schema([ColSpec(DataType.string, "png")]))
+
+
+def _load_pyfunc(path: str, model_config: Mapping[str, Any]) -> FaceServer:
+    """Return the model for the weights at path; the name and arguments are MLflow's."""
+    return FaceServer(load_generator(Path(path), torch.device("cpu")), int(model_config[MOST_FACES]))
+
+
+class FaceServer:
+    """Draws what is asked for, at most so many faces in one request."""
+
+    def __init__(self, netG: Generator, most: int) -> None:
+        self._netG, self._most = netG, most
+
+    def predict(self, model_input: pd.DataFrame) -> list[dict[str, str]]:
+        """Return the faces of all rows, in their order, as base64-encoded PNG files under the name `png`.
+
+        The faces of a seed are those that `dcgan generate` draws. Raises MlflowException, which the server answers
+        with status 400, where a row or all rows together ask for what is not to be had.
+        """
+        asked = [_read(row) for row in model_input.to_dict("records")]
+        total = sum(n for n, _, _ in asked)
+        if total > self._most:
+            raise _refusal(f"{total} faces are asked for, at most {self._most} in a request are drawn")
+        drawn = [
+            generate(self._netG, sample_noise(n, self._netG.nz, seed) * truncation, BATCH_SIZE)
+            for n, seed, truncation in asked
+        ]
+        return [{"png": _png(face)} for faces in drawn for face in faces]
+
+
+def _read(row: Mapping[Hashable, Any]) -> tuple[int, int, float]:
+    """Return n, seed and truncation of a row whose types MLflow has checked."""
+    n, seed, truncation = int(row["n"]), int(row.get("seed", 0)), float(row.get("truncation", 1.0))
+    if n < 1:
+        raise _refusal(f"n must be 1 or more, is {n}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise _refusal(f"seed must be 0 or more, is {seed}")
+    if not (math.isfinite(truncation) and truncation >= 0):
+        raise _refusal(f"truncation must be a number of 0 or more, is {truncation}")
+    return n, seed, truncation
+
+
+def _refusal(message: str) -> Exception:
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException.invalid_parameter_value(message)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
+
+
+def _png(face: Faces) -> str:
+    """Return a face uint8 (H, W, 1 or 3) as a PNG file in base64."""
+    return base64.b64encode(encode_png(np.broadcast_to(face, (*face.shape[:2], 3)))).decode()

@@ -1,0 +1,151 @@
+"""The registry and MLflow's own server, on a real DVC project and a real MLflow store."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.dcgan.sampling import generate, load_generator, sample_noise
+from pipeline.tracking import tracking_uri
+from tests.test_results import Made, made
+
+__all__ = ["made"]  # a fixture: `first` has KID 100 ± 1, `brave` 90 ± 1
+
+pytestmark = [
+    pytest.mark.long,
+    # MLflow's own dependencies warn of each other's changes; that is not this project's to mend.
+    *(pytest.mark.filterwarnings(f"ignore::{kind}Warning") for kind in ("Deprecation", "Resource", "Future", "User")),
+]
+
+MOST = 12
+START_SECONDS = 120
+
+
+def promote(name: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["promote", name, "--most-faces", str(MOST)])
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def promoted(made: Made) -> Made:
+    """After `first` and then `brave` became the champion."""
+    code, text = promote(made.run_ids["first"])
+    assert code == 0, text
+    assert "with KID×1000 100.0 ± 1.0, is version 1 of anime-dcgan and its champion" in text
+    code, text = promote(made.run_ids["brave"])
+    assert code == 0, text
+    assert "90.0 ± 1.0, is version 2 of anime-dcgan and its champion, instead of version 1" in text
+    return made
+
+
+def test_the_champion_has_its_run_its_figures_and_its_weights(promoted: Made) -> None:
+    client = MlflowClient(tracking_uri())
+    champion = client.get_model_version_by_alias("anime-dcgan", "champion")
+    assert (str(champion.version), champion.run_id) == ("2", promoted.run_ids["brave"])
+    assert champion.tags["kid_lite0_raw"] == "90.0 ± 1.0"
+    (output,) = client.get_run(champion.run_id).outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
+    assert logged.params["lr"] == "0.2"
+    stored = Path(logged.artifact_location.removeprefix("file://")) / "data"
+    assert [file.read_bytes() for file in stored.iterdir()] == [promoted.weights["brave"]]
+
+
+def test_a_worse_run_and_the_champion_itself_change_nothing(promoted: Made) -> None:
+    code, text = promote(promoted.run_ids["first"])
+    assert code == 1
+    assert "its KID×1000 100.0 ± 1.0 is not lower than the champion's 90.0 ± 1.0 (difference 10.0 ± 1.4)" in text
+    code, text = promote(promoted.run_ids["brave"])
+    assert code == 1
+    assert "it is the champion" in text
+    assert promote("nobody")[0] == promote("twice")[0] == 2
+    assert len(MlflowClient(tracking_uri()).search_model_versions("name = 'anime-dcgan'")) == 2
+
+
+@pytest.fixture(scope="module")
+def ask(promoted: Made, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """A function that posts rows to `mlflow models serve`; it returns the answer, or the status and the error."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    command = "-m mlflow models serve -m models:/anime-dcgan@champion --env-manager local --host 127.0.0.1 --port"
+    log = tmp_path_factory.mktemp("serve") / "log"
+    environment = {**promoted.project.environment, "PYTHONPATH": str(root), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with log.open("w") as said:
+        server = subprocess.Popen(
+            [sys.executable, *command.split(), str(port)],
+            cwd=promoted.project.folder, env=environment, stdout=said, stderr=said, start_new_session=True,
+        )  # fmt: skip
+
+    def post(body: object) -> Any:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations", data, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                return json.load(answer)["predictions"]
+        except HTTPError as fault:
+            return fault.code, fault.read().decode()
+
+    try:
+        began = time.monotonic()
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
+                break
+            except (URLError, OSError):
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() - began < START_SECONDS, log.read_text()
+                time.sleep(0.5)
+        yield post
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def test_the_server_answers_with_the_champions_faces(promoted: Made, ask: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "netG.safetensors").write_bytes(promoted.weights["brave"])
+    netG = load_generator(tmp_path / "netG.safetensors", torch.device("cpu"))
+    answer = ask({"dataframe_records": [{"n": 3, "seed": 7, "truncation": 0.5}]})
+    faces = np.stack([np.asarray(Image.open(io.BytesIO(base64.b64decode(row["png"])))) for row in answer])
+    assert np.array_equal(faces, generate(netG, sample_noise(3, 4, 7) * 0.5, 3))
+    assert len(ask({"inputs": [{"n": MOST}]})) == MOST
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        pytest.param({"inputs": [{"n": MOST + 1}]}, "at most 12 in a request", id="too many"),
+        pytest.param({"inputs": [{"n": -1}]}, "n must be 1 or more, is -1", id="negative"),
+        pytest.param({"inputs": [{"n": 1, "seed": -1}]}, "seed must be 0 or more", id="a negative seed"),
+        pytest.param({"inputs": [{"n": 1, "truncation": -1}]}, "truncation must be", id="a negative factor"),
+        pytest.param({"inputs": [{"n": "many"}]}, "invalid literal for int() with base 10: 'many'", id="no number"),
+        pytest.param({"inputs": [{"seed": 1}]}, "Model is missing inputs", id="no n"),
+        pytest.param({"faces": 3}, "inputs", id="another request"),
+        pytest.param(b"{", "JSON", id="no JSON"),
+    ],
+)
+def test_a_bad_request_gets_400_and_a_reason(ask: Callable[..., Any], body: object, says: str) -> None:
+    status, text = ask(body)
+    assert status == 400
+    assert says in json.loads(text)["message"]
