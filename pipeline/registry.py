@@ -42,7 +42,8 @@ def promote(name: str, most_faces: int) -> str:
             raise StageError(f"{name} ({candidate.origin}): its generator is not in DVC's cache; try 'dvc pull'")
         if champion and (why_not := objection(champion, candidate)):
             raise StageError(f"{name} is not promoted: {why_not}; the champion stays {champion.origin}")
-        number = _register(client, experiment_id, candidate, candidate.generator, most_faces)
+        serving.write_model(candidate.generator, most_faces, Path(folder) / "model")
+        number = _register(client, experiment_id, candidate, Path(folder) / "model")
     client.set_registered_model_alias(MODEL, CHAMPION, number)
     over = f", instead of {champion.origin} with {_kid(champion)}" if champion else ""
     return f"{name}, with {_kid(candidate)}, is version {number} of {MODEL} and its {CHAMPION}{over}"
@@ -79,8 +80,8 @@ def _champion(client: MlflowClient, folder: Path) -> Results | None:
     return found._replace(origin=f"version {held.version} ({found.origin})")
 
 
-def _register(client: MlflowClient, experiment_id: str, candidate: Results, generator: Path, most_faces: int) -> str:
-    """Return the number of a new version with these weights, which the run's figures and settings go with."""
+def _register(client: MlflowClient, experiment_id: str, candidate: Results, folder: Path) -> str:
+    """Return the number of a new version of the model in a folder, which the run's figures and settings go with."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
     import mlflow.pyfunc
@@ -89,7 +90,7 @@ def _register(client: MlflowClient, experiment_id: str, candidate: Results, gene
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells each step of a registration
     mlflow.set_tracking_uri(tracking_uri())
     mlflow.set_experiment(experiment_id=experiment_id)
-    metadata = read_weights(generator)[1]
+    metadata = read_weights(folder / serving.GENERATOR)[1]
     with warnings.catch_warnings():
         # The signature is written by hand, and to try it MLflow would load the model.
         warnings.filterwarnings("ignore", "An input example was not provided")
@@ -100,9 +101,8 @@ def _register(client: MlflowClient, experiment_id: str, candidate: Results, gene
             run_id=candidate.run_id,
             registered_model_name=MODEL,
             loader_module=serving.__name__,
-            data_path=str(generator),
+            data_path=str(folder),
             signature=serving.signature(),
-            model_config={serving.MOST_FACES: most_faces},
             pip_requirements=[f"{package}=={version(package)}" for package in NEEDS],
             metadata=metadata,
         )

@@ -6,7 +6,9 @@ MLflow loads a model of this project by this module's name, so that nothing is p
 from __future__ import annotations
 
 import base64
+import json
 import math
+import shutil
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pipeline.atomic import write_json
 from pipeline.codec import encode_png
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 64
 LARGEST_SEED = 2**63 - 1
-MOST_FACES = "most_faces"  # the key of the model's setting
+GENERATOR, LIMITS = "generator.safetensors", "limits.json"  # what a model's folder holds
 
 
 def signature() -> ModelSignature:
@@ -41,9 +44,21 @@ def signature() -> ModelSignature:
     return ModelSignature(inputs=Schema(asks), outputs=Schema([ColSpec(DataType.string, "png")]))
 
 
-def _load_pyfunc(path: str, model_config: Mapping[str, Any]) -> FaceServer:
-    """Return the model for the weights at path; the name and arguments are MLflow's."""
-    return FaceServer(load_generator(Path(path), torch.device("cpu")), int(model_config[MOST_FACES]))
+def write_model(generator: Path, most: int, folder: Path) -> None:
+    """Write what _load_pyfunc reads: the weights, and how many faces a request may ask for.
+
+    Not as MLflow's model_config, which would become a setting of the run that the weights are from.
+    """
+    folder.mkdir()
+    shutil.copyfile(generator, folder / GENERATOR)
+    write_json(folder / LIMITS, {"most_faces": most})
+
+
+def _load_pyfunc(path: str) -> FaceServer:
+    """Return the model of a folder; the name and the argument are MLflow's."""
+    folder = Path(path)
+    limits = json.loads((folder / LIMITS).read_text(encoding="utf-8"))
+    return FaceServer(load_generator(folder / GENERATOR, torch.device("cpu")), limits["most_faces"])
 
 
 class FaceServer:

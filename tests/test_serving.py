@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.sampling import generate, sample_noise
 from pipeline.dcgan.weights import save_weights
-from pipeline.serving import FaceServer, _load_pyfunc
+from pipeline.serving import FaceServer, _load_pyfunc, write_model
 
 # MLflow's own dependencies warn of each other's changes; that is not this project's to mend.
 pytestmark = pytest.mark.filterwarnings(
@@ -37,7 +37,8 @@ def test_the_faces_of_a_seed_are_those_of_generate(nc: int, tmp_path: Path) -> N
     netG = network(nc)
     sizes = {"nz": "5", "ngf": "2", "nc": str(nc), "image_size": "32"}
     save_weights(tmp_path / "netG.safetensors", netG, sizes)
-    server = _load_pyfunc(str(tmp_path / "netG.safetensors"), {"most_faces": 6})
+    write_model(tmp_path / "netG.safetensors", 6, tmp_path / "model")
+    server = _load_pyfunc(str(tmp_path / "model"))
     drawn = pictures(server, {"n": 2, "seed": 3, "truncation": 0.5}, {"n": 4, "seed": 0, "truncation": 1.0})
     expected = np.concatenate(
         [generate(netG, sample_noise(2, 5, 3) * 0.5, 2), generate(netG, sample_noise(4, 5, 0), 4)]
