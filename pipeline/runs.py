@@ -50,13 +50,18 @@ def past_invocations(most: int) -> list[Invocation]:
     return found
 
 
+def differing_settings(invocations: Sequence[Invocation]) -> list[str]:
+    """Return the settings in which invocations differ; one that an older one did not have yet is no difference."""
+    keys = sorted({key for one in invocations for key in one.params})
+    return [key for key in keys if len({one.params[key] for one in invocations if key in one.params}) > 1]
+
+
 def table(invocations: Sequence[Invocation]) -> str:
     """Return a line an invocation below a line of headings; of the settings, those in which the invocations differ.
 
-    A setting that an older invocation did not have yet is left blank there, and is no difference.
+    A setting that an older invocation did not have yet is left blank there.
     """
-    keys = sorted({key for one in invocations for key in one.params})
-    differing = [key for key in keys if len({one.params[key] for one in invocations if key in one.params}) > 1]
+    differing = differing_settings(invocations)
     headings = ["", "name", "started", "status", "stages", "KID×1000", "precision", "recall", "img/s", "kept"]
     lines = [[*headings, *differing]]
     for one in invocations:

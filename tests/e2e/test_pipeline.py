@@ -18,16 +18,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture(scope="module")
-def project(new_project: Callable[[], Project]) -> Project:
-    """A project after its first `dvc repro`, committed."""
-    project = new_project()
-    project.run("dvc", "repro")
-    project.run("git", "add", "--all")
-    project.run("git", "commit", "--quiet", "--message", "first run")
-    return project
-
-
 def test_every_pinned_output_is_there(project: Project) -> None:
     for path in (
         *(
@@ -95,10 +85,8 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
 
 
 @pytest.mark.long
-def test_a_new_learning_rate_runs_two_stages(project: Project) -> None:
-    project.run("dvc", "exp", "run", "-S", "lr=0.00001", "--name", "slow")
-    parent = project.parents()[-1]
-    assert parent.info.run_name == "slow"
+def test_a_new_learning_rate_runs_two_stages(project: Project, slow: str) -> None:
+    (parent,) = (run for run in project.parents() if run.info.run_name == slow)
     assert project.children(parent) == ["train", "evaluate"]
     assert parent.data.params["lr"] == "1e-05"
     assert parent.data.tags["dvc_exp"] == "slow"
@@ -116,8 +104,6 @@ def test_a_new_learning_rate_runs_two_stages(project: Project) -> None:
         name: first.data.metrics[name] for name in unchanged
     }
     assert first.data.metrics.keys() == parent.data.metrics.keys()
-    project.run("git", "checkout", "--quiet", ".")
-    project.run("dvc", "checkout", "--quiet")
 
 
 @pytest.mark.long
