@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -48,13 +49,15 @@ def show_skipped(client: MlflowClient, experiment_id: str, stage: str, parent_id
 
 def _show_figures(client: MlflowClient, stages: Iterable[str], parent_id: str) -> None:
     """Log the stages' figures onto the parent, those that it does not have yet."""
+    from mlflow.entities import Metric
+
     files = {stage: paths.metrics_file(stage) for stage in stages}
     shown: dict[str, float] = {}
     for stage, file in files.items():
         shown |= headline(stage, json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
-    there = client.get_run(parent_id).data.metrics
-    for name in shown.keys() - there.keys():
-        client.log_metric(parent_id, name, shown[name])
+    there, now = client.get_run(parent_id).data.metrics, int(time.time() * 1000)
+    new = [Metric(name, float(value), now, 0) for name, value in shown.items() if name not in there]
+    client.log_batch(parent_id, metrics=new)
 
 
 def _maker(client: MlflowClient, experiment_id: str, stage: str) -> Run | None:
