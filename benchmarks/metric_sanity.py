@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -75,8 +76,8 @@ DAMAGES: dict[str, tuple[Damage, tuple[float, ...], str]] = {
     "JPEG": (as_jpeg, (40, 70, 85, 95), "100 - quality"),
     "swirl": (swirled, (1, 2, 4, 8), "strength"),
 }
-# The smallest first. Fewer hold few faces, and of 500 faces KID doesn't see them gone.
-LOST = (5, 7, 9)
+# The smallest first.
+LOST = (1, 3, 5, 7, 9)
 UNITS = {**{name: unit for name, (_, _, unit) in DAMAGES.items()}, "lost modes": f"of {MODES} clusters"}
 
 
@@ -127,8 +128,15 @@ def modes_of(reference: Features, features: Features) -> NDArray[np.intp]:
 
 
 def rises(curve: Curve) -> bool:
-    """Return whether KID rises with each step of the damage."""
-    return all(weak < strong for (weak, _), (strong, _) in pairwise(curve.values()))
+    """Return whether KID rises with the damage: from first to last by more than twice the error, and no step falls by
+    more than its own.
+    """
+
+    def apart(weak: tuple[float, float], strong: tuple[float, float]) -> float:
+        return (strong[0] - weak[0]) / math.hypot(weak[1], strong[1])
+
+    points = list(curve.values())
+    return apart(points[0], points[-1]) > 2 and all(apart(*step) >= -1 for step in pairwise(points))
 
 
 def plot(found: Mapping[str, Curve], path: Path) -> None:

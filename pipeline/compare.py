@@ -59,7 +59,8 @@ def differences(left: Results, right: Results) -> Iterator[Difference]:
         if name in others and name not in NO_FIGURES:
             other, others_error = others[name]
             apart = other - value
-            both = None if error is None or others_error is None else math.hypot(error, others_error)
+            # An error of 0 is that of a share of 0, of which it tells nothing.
+            both = math.hypot(error, others_error) if error and others_error else None
             exceeds = None if both is None else abs(apart) > ERRORS * both
             yield Difference(name, rounded(value, error), rounded(other, others_error), apart, both, exceeds)
 
@@ -89,6 +90,9 @@ def cautions(left: Results, right: Results) -> list[Caution]:
     if any(key.startswith("filter.") and key != "filter.cache_days" for key in differing):
         says = "the filter settings differ: figures against the clean ruler do not compare, those against the others do"
         found.append(Caution(says, clean_only=True))
+    imported = [side.imported for side in (left, right)]
+    if None not in imported and imported[0] != imported[1] and all(doubt.clean_only for doubt in found):
+        found.append(Caution("the two imported other files: no figures compare", clean_only=False))
     floors = [side.figures.get("fd_lite0_floor") for side in (left, right)]
     if not found and None not in floors and not math.isclose(floors[0], floors[1], rel_tol=1e-3):  # type: ignore[arg-type]
         found.append(Caution("the floors differ, so the real faces are others: no figures compare", clean_only=False))

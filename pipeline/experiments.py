@@ -30,13 +30,15 @@ _BEGUN = re.compile(r"(Running stage|Stage) '")
 def experiment_name(title: str, settings: Mapping[str, str]) -> str:
     """Return title with a digest of all that decides an experiment's result.
 
-    That is its settings, as for `-S`, the files that they change, and the stages' code and definitions.
+    That is its settings, as for `-S`, the files that they change, the stages' code and definitions, and the libraries'
+    versions; not the number of threads, which changes the last digits.
     """
     changed = sorted({paths.PARAMS, *(Path(key.partition(":")[0]) for key in settings if ":" in key)})
     stages = read_yaml(paths.DVC_YAML)["stages"]
     code = {str(file): file_digest(file) for stage in stages.values() for file in _code(stage["deps"])}
     # Mappings keep their order, because a recipe's dirt depends on it.
-    known = [dict(settings), {str(file): read_yaml(file) for file in changed}, stages, sorted(code.items())]
+    libraries = file_digest(Path("requirements.lock"))
+    known = [dict(settings), {str(file): read_yaml(file) for file in changed}, stages, sorted(code.items()), libraries]
     return f"{title}-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:8]}"
 
 
@@ -131,6 +133,8 @@ class Experimenter:
                 start_new_session=True,
             )
             self._running.add(process)
+            if self._closed:  # while it was started
+                self.close()
             for line in process.stdout or ():
                 log.write(line)
                 if _BEGUN.match(line):

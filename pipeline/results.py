@@ -29,8 +29,10 @@ class Results(NamedTuple):
     """A run's results.
 
     name: as it was asked for; origin: what that turned out to be. params: the settings that the results were made with,
-    by dotted names. figures: metrics/evaluate.json. generator: a copy of the weights that were evaluated; samples: the
-    picture that was logged, where the weights are gone; None for what is not to be had. run_id: of an MLflow run.
+    by dotted names, those of another file than params.yaml behind its name and a colon. figures: metrics/evaluate.json.
+    generator: a copy of the weights that were evaluated; samples: the picture that was logged, where the weights are
+    gone; imported: DVC's digest of data/raw, which holds the raw holdout; run_id: of an MLflow run. None for what is
+    not to be had.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Results(NamedTuple):
     figures: Mapping[str, float]
     generator: Path | None
     samples: Path | None
+    imported: str | None = None
     run_id: str | None = None
 
 
@@ -87,15 +90,21 @@ def _of_revision(name: str, folder: Path) -> Results | None:
         figures = json.loads(project.read_text(str(evaluated)))
     except FileNotFoundError as fault:
         raise StageError(f"{name} ({origin}) has no results: {fault.filename or fault} is missing there") from None
-    stages = read_yaml(lock)["stages"].values()
-    listed = [stage.get("params", {}).get(str(paths.PARAMS), {}) for stage in stages]
-    params = {key: str(value) for some in listed for key, value in some.items()}
+    stages = read_yaml(lock)["stages"]
+    params = {
+        key if file == str(paths.PARAMS) else f"{file}:{key}": str(value)
+        for stage in stages.values()
+        for file, values in stage.get("params", {}).items()
+        for key, value in values.items()
+    }
+    imported = {out["path"]: out.get("md5") for out in stages.get("crawl-import", {}).get("outs", [])}
+    results = Results(name, origin, params, figures, None, None, imported.get(str(paths.RAW)))
     generator = folder / "generator.safetensors"
     try:
         project.get_file(str(_evaluated_generator(params)), str(generator))
     except Exception:  # DVC raises this and that where neither its cache nor a remote has the file
-        return Results(name, origin, params, figures, None, None)
-    return Results(name, origin, params, figures, generator, None)
+        return results
+    return results._replace(generator=generator)
 
 
 def _evaluated_generator(params: Mapping[str, str]) -> Path:
@@ -116,7 +125,7 @@ def _of_run(name: str, folder: Path) -> Results | None:
         child, params = evaluated[0], parent.data.params
         generator = _cached(child, str(_evaluated_generator(params)))
         samples = None if generator else _logged_samples(client, child.info.run_id, folder)
-        return Results(name, origin, params, child.data.metrics, generator, samples, parent.info.run_id)
+        return Results(name, origin, params, child.data.metrics, generator, samples, run_id=parent.info.run_id)
 
 
 def _find_run(client: MlflowClient, experiment_id: str, name: str) -> Run | None:

@@ -92,6 +92,12 @@ class _Data:
     digests: Mapping[str, str]  # of the packed arrays, by file name
 
 
+def _is_reserved(key: str) -> bool:
+    """Whether a setting is what makes an arm or a seed, or what the pristine ruler rests on."""
+    of_arms = {name for settings in ARMS.values() for name in settings}
+    return key in {"dataroot", "seed", "num_epochs", *of_arms} or key.startswith(f"{RECIPE}:dirt")
+
+
 def dirt_settings(recipe: BuiltinRecipe, level: float, arm: str) -> dict[str, str]:
     """Return the settings that multiply a recipe's dirt; ParamsError for more than it may have.
 
@@ -116,6 +122,8 @@ def run_study(form: Form, jobs: int, say: Callable[[str], None]) -> tuple[list[L
     """
     if unknown := sorted(set(form.arms) - set(ARMS)):
         raise ParamsError(f"no arm is named {unknown[0]!r}; there are {', '.join(ARMS)}")
+    if taken := sorted(key for key, value in form.settings.items() if _is_reserved(key) and SETTINGS.get(key) != value):
+        raise ParamsError(f"{taken[0]} is for the study to set: it is what its arms are, or what they have in common")
     load_params()
     recipe = validate(BuiltinRecipe, read_yaml(RECIPE), RECIPE)
     wanted = {
@@ -124,7 +132,7 @@ def run_study(form: Form, jobs: int, say: Callable[[str], None]) -> tuple[list[L
     }
     # The inner one is closed first, so that the pool does not wait for what is to be given up.
     with ThreadPoolExecutor(jobs) as pool, closing(Experimenter(STUDY)) as experimenter:
-        data, lost = _make_data(wanted, experimenter, say)
+        data, lost = _make_data(wanted, pool, experimenter, say)
         for dirt in form.dirt:
             _require_one_ruler([found for (level, _), found in data.items() if level == dirt])
         threads = max(1, len(os.sched_getaffinity(0)) // jobs)
@@ -147,7 +155,10 @@ def run_study(form: Form, jobs: int, say: Callable[[str], None]) -> tuple[list[L
 
 
 def _make_data(
-    wanted: Mapping[Place, Mapping[str, str]], experimenter: Experimenter, say: Callable[[str], None]
+    wanted: Mapping[Place, Mapping[str, str]],
+    pool: ThreadPoolExecutor,
+    experimenter: Experimenter,
+    say: Callable[[str], None],
 ) -> tuple[dict[Place, _Data], list[str]]:
     """Return the packed faces of each level's arms, given by their settings, and what failed.
 
@@ -159,7 +170,9 @@ def _make_data(
     for (dirt, arm), settings in wanted.items():
         title = _title(dirt, arm, "data")
         try:
-            revision = _ensure(experimenter, experiment_name(title, settings), settings, cores, "resize")
+            # In a thread, which goes on reading what dvc says while it is interrupted.
+            name = experiment_name(title, settings)
+            revision = pool.submit(_ensure, experimenter, name, settings, cores, "resize").result()
         except StageError as fault:
             failures.append(str(fault))
             say(str(fault))

@@ -57,7 +57,8 @@ def main() -> None:
         loaded = time.monotonic()
         fakes = {who: extract_features(faces, backbone, f"measure {who}".rstrip()) for who, faces in drawn.items()}
         img_per_s = knobs.n_generated * len(drawn) / (time.monotonic() - loaded)
-        figures = all_figures({**fakes, "floor": spread(seen, knobs.n_generated)}, real, knobs, params.seed)
+        floor = spread(seen, knobs.n_generated)
+        figures = all_figures({**fakes, "floor": floor}, real, knobs, params.seed)
 
         distances, twins = nearest(fakes[""], seen)
         apart = (distances, nearest(real["raw"], seen)[0], knobs.copied_percentile)
@@ -72,7 +73,7 @@ def main() -> None:
             write_png(pixels, paths.PLOTS / f"{name}.png")
             run.log_image(pixels, name, step=0)
         beliefs = Beliefs(*(believe(netD, faces) for faces in (train, rulers["clean"], drawn[""])))
-        write_evaluate_page(figures, knobs, pictures, beliefs, paths.PLOTS, paths.EVALUATE_PAGE)
+        write_evaluate_page(figures, knobs, len(floor), pictures, beliefs, paths.PLOTS, paths.EVALUATE_PAGE)
         run.log_file(paths.EVALUATE_PAGE)
         run.log_parent_metrics(figures)
         seconds = time.monotonic() - began

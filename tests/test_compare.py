@@ -89,6 +89,22 @@ def test_what_does_not_compare(params: dict, figures: dict, clean_only: list[boo
     assert verdicts(text)["kid_lite0_clean"] == ("does not compare" if clean_only else "no")
 
 
+def test_other_imports_do_not_compare_whatever_the_filter() -> None:
+    left, right = (results(name)._replace(imported=name) for name in "AB")
+    for other in (right, right._replace(params=PARAMS | {"filter.max_blur": "4"})):
+        assert False in [caution.clean_only for caution in cautions(left, other)]
+        assert verdicts(told(left, other))["kid_lite0_raw"] == "does not compare"
+    assert cautions(left, right._replace(imported="A")) == []
+
+
+def test_an_error_of_nothing_tells_nothing() -> None:
+    found = differences(
+        results("A", {"copied_share": 0.0, "copied_share_se": 0.0}),
+        results("B", {"copied_share": 0.001, "copied_share_se": 0.0004}),
+    )
+    assert [one.exceeds for one in found] == [None]
+
+
 def test_the_text_names_runs_settings_and_the_rule() -> None:
     text = told(results("A"), results("B", FIGURES | {"precision": 0.1}, {"lr": "0.2"}))
     heading, origins, settings, *_ = [line.split() for line in text.splitlines() if line]

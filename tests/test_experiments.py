@@ -34,6 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "stages/train.py": "",
         "pipeline/dcgan/nets.py": "",
         "pipeline/cli.py": "",
+        "requirements.lock": "torch==2.0\n",
         "metrics/train.json": '{"kimg": 7.5}',
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +66,9 @@ def act(project: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
         ("pipeline/dcgan/nets.py", "x = 1\n"),
         ("pipeline/dcgan/weights.bin", "x"),
         ("dvc.yaml", DVC_YAML.replace("cmd: x", "cmd: y")),
+        ("requirements.lock", "torch==2.1\n"),
     ],
-    ids=["params", "the order of the recipe's dirt", "stage", "module", "data beside code", "stages"],
+    ids=["params", "the order of the recipe's dirt", "stage", "module", "data beside code", "stages", "libraries"],
 )
 def test_a_name_changes_with_what_decides_the_result(project: Path, path: str, text: str) -> None:
     before = experiment_name("cleaning-raw", SETTINGS)

@@ -10,7 +10,7 @@ PARAMS = {"evaluate.n_generated": "5000", "dataroot": "faces", "filter.blur": "T
 
 def results(run_id: str, kid: float, se: float = 3.0, **params: str) -> Results:
     figures = {"kid_lite0_raw": kid, "kid_lite0_raw_se": se}
-    return Results(run_id, f"made up {run_id}", PARAMS | params, figures, None, None, run_id)
+    return Results(run_id, f"made up {run_id}", PARAMS | params, figures, None, None, run_id=run_id)
 
 
 @pytest.mark.parametrize(

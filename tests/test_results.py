@@ -27,6 +27,13 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 DVC_YAML = """stages:
+  crawl-import:
+    cmd: mkdir data/raw && cp recipe.yaml data/raw/
+    params:
+    - recipe.yaml:
+      - count
+    outs:
+    - data/raw
   train:
     cmd: cp weights.safetensors models/generator.safetensors
     deps:
@@ -73,10 +80,11 @@ def log(params: Params, name: str, lr: float, kid: float, patch: pytest.MonkeyPa
 def made(tmp_path_factory: pytest.TempPathFactory, params: Params):
     project, weights, run_ids = Project(tmp_path_factory.mktemp("results") / "project"), {}, {}
     folder = project.folder
-    for name in ("models", "metrics"):
+    for name in ("models", "metrics", "data"):
         (folder / name).mkdir(parents=True)
     (folder / "dvc.yaml").write_text(DVC_YAML)
-    (folder / ".gitignore").write_text("/mlflow.db\n/mlartifacts\n/.pipeline\n/models/*\n")
+    (folder / ".gitignore").write_text("/mlflow.db\n/mlartifacts\n/.pipeline\n/models/*\n/data\n")
+    (folder / "recipe.yaml").write_text("count: 3\n")
     project.run("git", "init", "--quiet")
     project.run("dvc", "init", "--quiet")
     patch = pytest.MonkeyPatch()
@@ -120,6 +128,9 @@ def test_a_revision(made: Made, tmp_path: Path, name: str, holds: str, origin: s
     assert found.origin.startswith(origin)
     assert found.params["lr"] == {"first": "0.1", "brave": "0.2"}[holds]
     assert found.figures["kid_lite0_raw"] == {"first": 100.0, "brave": 90.0}[holds]
+    assert found.params["recipe.yaml:count"] == "3"
+    assert found.imported is not None
+    assert found.imported.endswith(".dir")
     assert found.generator is not None
     assert found.generator.read_bytes() == made.weights[holds]
 

@@ -194,3 +194,18 @@ def test_an_unknown_arm_is_refused_before_any_work(acted: Acted) -> None:
     with pytest.raises(ParamsError, match="no arm is named 'tidy'"):
         run_study(replace(SMALL, arms=("raw", "tidy")), jobs=2, say=lambda _: None)
     assert acted.runs == []
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(("filter.enabled", "false"), id="what an arm is"),
+        pytest.param(("data/builtin.yaml:dirt.blur", "0.5"), id="the dirt"),
+        pytest.param(("seed", "7"), id="the seed"),
+        pytest.param(("dataroot", "/my/faces"), id="faces without a truth"),
+    ],
+)
+def test_what_the_study_itself_sets_is_refused(acted: Acted, setting: tuple[str, str]) -> None:
+    with pytest.raises(ParamsError, match=f"{setting[0]} is for the study to set"):
+        run_study(replace(SMALL, settings={**SMALL.settings, setting[0]: setting[1]}), jobs=2, say=lambda _: None)
+    assert acted.runs == []

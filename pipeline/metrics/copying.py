@@ -54,7 +54,7 @@ def copied_share_error(drawn: Doubles, holdout: Doubles, percentile: float, resa
     """Return the standard error of copied_share(), by the bootstrap (Efron 1979): its standard deviation over fresh
     draws, with replacement, from both sets of distances.
 
-    The training faces are held fixed. Where no drawn face is copied it is 0, though there may be one in some M / 3.
+    The training faces are held fixed. Where no drawn face is copied it says little: there may be one in some M / 3.
     """
     rng = np.random.default_rng(seed)
     shares = [

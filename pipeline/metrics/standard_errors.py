@@ -42,8 +42,8 @@ def coverage_errors(real: Features, fake: Features, nearest_k: int, halves: int,
 
     Each is the figure's standard deviation over random halves of both sets, the balls drawn anew in each half: to hold
     them fixed and count images alone finds a third to four fifths of the true error, and a bootstrap, which takes
-    images twice, would shrink the balls. Halves have larger balls, so that it errs on the large side, up to 1.5-fold.
-    No error is found where all halves agree, such as at a figure of 0.
+    images twice, would shrink the balls. Halves have larger balls, so that it mostly errs on the large side, up to
+    1.5-fold. None is found where all halves agree, as they may at a figure of 0.
 
     real, fake: (N, d) and (M, d), N and M at least 4.
     """

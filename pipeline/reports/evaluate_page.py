@@ -32,6 +32,7 @@ DIRECTIONS = {
 def write_evaluate_page(
     figures: Mapping[str, float],
     knobs: EvaluateParams,
+    n_floor: int,
     pictures: Mapping[str, Pixels],
     beliefs: Beliefs,
     plots: Path,
@@ -40,8 +41,8 @@ def write_evaluate_page(
     """Write the page about an evaluation, one HTML file with everything inside, whole or not at all.
 
     figures: those of metrics/evaluate.json but for rates and times, so that the same evaluation gives the same bytes.
-    pictures: by the names that evaluate gives them, RGB uint8 (H, W, 3). plots: the folder of losses.csv and
-    quick_kid.csv, StageError where one is missing.
+    n_floor: how many training faces the floor is of. pictures: by the names that evaluate gives them, RGB uint8
+    (H, W, 3). plots: the folder of losses.csv and quick_kid.csv, StageError where one is missing.
     """
     texts = DictLoader({"page": TEMPLATE, "style": HOUSE_STYLE + STYLE, "histogram": MACRO})
     environment = Environment(loader=texts, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -55,7 +56,8 @@ def write_evaluate_page(
         floor=told("kid_lite0_floor"),
         copied=told("copied_share"),
         chosen="best" if knobs.generator == "best" else "last",
-        n_generated=f"{knobs.n_generated:,}",
+        n_generated=knobs.n_generated,
+        n_floor=n_floor,
         percentile=knobs.copied_percentile,
         rulers=[ruler for ruler in RULERS if f"kid_lite0_{ruler}" in figures],
         entries=entries,

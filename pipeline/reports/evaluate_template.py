@@ -35,9 +35,9 @@ TEMPLATE = """
 <body>
 <main>
 <h1>KID ×1000 {{ headline }} against faces that netG never saw</h1>
-<p>Measured on {{ n_generated }} faces drawn by the {{ chosen }} generator of the training. 0 is no difference; real
-training faces in place of the generated ones reach {{ floor }}. All figures are <a href="#figures">below</a> and in
-metrics/evaluate.json.</p>
+<p>Measured on {{ "{:,}".format(n_generated) }} faces drawn by the {{ chosen }} generator of the
+training. 0 is no difference; real training faces in place of the generated ones reach {{ floor }}.
+All figures are <a href="#figures">below</a> and in metrics/evaluate.json.</p>
 
 <h2 id="samples">What netG draws</h2>
 <div class="beside">
@@ -51,12 +51,15 @@ metrics/evaluate.json.</p>
 
 <h2 id="figures">Figures</h2>
 <p>± is the standard error of measuring this one generator; training it again moves the figures by more. They compare
-between runs with equal evaluate settings (here {{ n_generated }} generated faces) on the same dataroot.
+between runs with equal evaluate settings (here {{ "{:,}".format(n_generated) }} generated faces) on the same dataroot.
 {%- if "clean" in rulers %} <span class="notice">Figures against the clean ruler compare only at equal filter params:
 the filter chose the faces that they are measured against.</span>{% endif %}</p>
 <p>raw: the holdout as it was crawled{% if "clean" in rulers %}; clean: what the filter kept of it, repaired{% endif %}
 {%- if "pristine" in rulers %}; pristine: the undamaged originals of it{% endif %}. Beside each figure is what real
-training faces reach in place of the generated ones, as many of them: no generator is expected to do better.</p>
+training faces reach in place of the generated ones
+{%- if n_floor == n_generated %}, as many of them: no generator is expected to do better.{% else %}; <span
+class="notice">there are only {{ "{:,}".format(n_floor) }} of them, and all but KID depend on the number.</span>
+{%- endif %}</p>
 <table class="figures">
 <thead><tr><th scope="col">against</th><th scope="col">generated</th><th scope="col">training faces</th></tr></thead>
 {% for entry in entries %}
@@ -81,7 +84,7 @@ heart.</p>
 no face by heart, 100 % one that knows each of them. {% if heart.value - 2 * heart.error > 0.5 -%}
 That is above 50 % by more than twice its error: netD knows training faces, if not all of them.
 {%- else -%}
-That is no sign of learning by heart.
+That is no more than chance explains.
 {%- endif %}</p>
 <div class="charts">
 {% for chart in charts %}

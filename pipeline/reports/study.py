@@ -31,7 +31,8 @@ pairs finds with power 80 %: the δ with P(T > t(0.975, n - 1)) = 0.8, where T f
 n - 1 degrees of freedom and noncentrality δ · √n / s, s being the standard deviation of the differences found here.
 
 The seeds are those of training; the faces and their damage are the same for all. So the intervals hold the luck of
-training, not that of other faces."""
+training, not that of other faces. Each interval is one of its own: of many arms one in twenty is off by chance, and by
+few seeds *detectable* is itself known to within a factor of two or more."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,11 @@ def comparison(arm: Arm, raw: Arm, ruler: str) -> dict[str, Any] | None:
     }
 
 
-def closed_gap(level: Level) -> Interval | None:
-    """Return the share of the way from raw to pristine that cleaning makes up, by the pristine ruler."""
+def closed_gap(level: Level) -> Interval | str | None:
+    """Return the share of the way from raw to pristine that cleaning makes up, by the pristine ruler.
+
+    Or why there is none to tell; None with fewer than two seeds that all three have.
+    """
     raw, cleaned, pristine = (level.arm(name) for name in (RAW, CLEANED, PRISTINE))
     if raw is None or cleaned is None or pristine is None:
         return None
@@ -100,7 +104,9 @@ def closed_gap(level: Level) -> Interval | None:
         return None
     start, middle, end = (arm.values("pristine", seeds) for arm in (raw, cleaned, pristine))
     gained, possible = ([a - b for a, b in zip(start, other, strict=True)] for other in (middle, end))
-    return share_interval(gained, possible)
+    if mean_interval(possible).high < 0:
+        return "pristine came out worse than raw"
+    return share_interval(gained, possible) or "that there is a gap at all is within chance"
 
 
 def as_json(levels: Sequence[Level], settings: Mapping[str, str]) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def _level_json(level: Level) -> dict[str, Any]:
                     key: value._asdict() if isinstance(value, Interval) else value for key, value in found.items()
                 }
     share = closed_gap(level)
-    return {"dirt": level.dirt, "gap_closed": share._asdict() if share else None, "arms": arms}
+    return {"dirt": level.dirt, "gap_closed": share._asdict() if isinstance(share, Interval) else share, "arms": arms}
 
 
 def markdown(levels: Sequence[Level], settings: Mapping[str, str]) -> str:
@@ -183,15 +189,12 @@ def _conclusions(level: Level) -> list[str]:
         if found := comparison(cleaned, raw, ruler):
             lines.append(f"- Against {named}, {_verdict(found)}.")
     share = closed_gap(level)
-    if share:
+    if isinstance(share, Interval):
         lines.append(
             f"- Cleaning closes {share.value:.0%} ({share.low:.0%} … {share.high:.0%}) of the gap from raw to pristine."
         )
-    elif level.arm(PRISTINE):
-        lines.append(
-            "- What share of the gap from raw to pristine cleaning closes can't be told: that there is a gap at all is "
-            "within chance."
-        )
+    elif share:
+        lines.append(f"- What share of the gap from raw to pristine cleaning closes can't be told: {share}.")
     if not lines:
         return ["Fewer than two pairs: nothing follows."]
     shown = [outcome["kimg"] for arm in level.arms for outcome in arm.outcomes.values()]
@@ -206,8 +209,8 @@ def _verdict(found: Mapping[str, Any]) -> str:
     if difference.low > 0:
         return f"cleaning made it worse: {amount}"
     return (
-        f"no effect of cleaning is shown: {amount}. A true one of {found['smallest_detectable']:.1f} would have been "
-        "found four times in five, a smaller one less often"
+        f"no effect of cleaning is shown: {amount}. By the spread of these {found['pairs']} pairs, a true one of "
+        f"{found['smallest_detectable']:.1f} would be found four times in five, a smaller one less often"
     )
 
 

@@ -76,9 +76,17 @@ def test_kid_rises_with_damage_to_built_in_faces(backbone: Backbone, tmp_path: P
     assert cv2.imread(str(tmp_path / "plot.png")) is not None
 
 
-def test_a_curve_that_falls_once_does_not_rise() -> None:
-    assert rises({0.0: (0.0, 1.0), 1.0: (2.0, 1.0), 2.0: (3.0, 1.0)})
-    assert not rises({0.0: (0.0, 1.0), 1.0: (2.0, 1.0), 2.0: (2.0, 1.0)})
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        pytest.param([(0.0, 1.0), (2.0, 1.0), (3.0, 1.0)], True, id="each step"),
+        pytest.param([(0.0, 1.0), (2.0, 1.0), (1.0, 1.0), (4.0, 1.0)], True, id="falls within the error"),
+        pytest.param([(0.0, 1.0), (4.0, 1.0), (2.0, 1.0), (6.0, 1.0)], False, id="falls beyond the error"),
+        pytest.param([(0.0, 1.0), (1.0, 1.0), (2.0, 1.0)], False, id="within the error in all"),
+    ],
+)
+def test_what_counts_as_rising(points: list[tuple[float, float]], expected: bool) -> None:
+    assert rises(dict(enumerate(points))) is expected
 
 
 def test_modes_are_lost_from_the_smallest_on() -> None:

@@ -44,12 +44,18 @@ class Reader(HTMLParser):
         pass
 
 
-def write(folder: Path, params: Params, figures: dict[str, float] = FIGURES, beliefs: Beliefs | None = None) -> str:
+def write(
+    folder: Path,
+    params: Params,
+    figures: dict[str, float] = FIGURES,
+    beliefs: Beliefs | None = None,
+    n_floor: int = 5000,
+) -> str:
     (folder / "losses.csv").write_text(LOSSES)
     (folder / "quick_kid.csv").write_text("step,kimg,quick_kid\n")
     pictures = {name: np.full((40, 50, 3), 30 * at, np.uint8) for at, name in enumerate(NAMES)}
     believed = beliefs or Beliefs(LIKE, LIKE, 1 - LIKE)
-    write_evaluate_page(figures, params.evaluate, pictures, believed, folder, folder / "page.html")
+    write_evaluate_page(figures, params.evaluate, n_floor, pictures, believed, folder, folder / "page.html")
     return (folder / "page.html").read_text(encoding="utf-8")
 
 
@@ -75,10 +81,17 @@ def test_figures_stand_with_errors_floors_and_warnings(tmp_path: Path, params: P
     assert "pristine" not in text
     assert "Here it is 0.020." in text
     assert "but 1 % of the raw holdout's faces" in text
+    assert "as many of them: no generator is expected to do better" in text
+
+
+def test_a_floor_of_fewer_faces_is_no_floor(tmp_path: Path, params: Params) -> None:
+    text = " ".join(write(tmp_path, params, n_floor=2700).split())
+    assert "there are only 2,700 of them, and all but KID depend on the number" in text
+    assert "expected to do better" not in text
 
 
 def test_learning_by_heart_is_told(tmp_path: Path, params: Params) -> None:
-    assert "That is no sign of learning by heart." in write(tmp_path, params)
+    assert "That is no more than chance explains." in write(tmp_path, params)
     text = " ".join(write(tmp_path, params, beliefs=Beliefs(LIKE + 0.09, LIKE - 0.19, LIKE)).split())
     assert "netD knows training faces" in text
     assert "training faces 0.640, holdout 0.360, generated 0.550" in text
@@ -91,6 +104,6 @@ def test_the_same_evaluation_gives_the_same_bytes_and_a_fault_leaves_none(tmp_pa
     beliefs, blank = Beliefs(LIKE, LIKE, LIKE), np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(StageError, match="quick_kid"):
         write_evaluate_page(
-            FIGURES, params.evaluate, dict.fromkeys(NAMES, blank), beliefs, tmp_path, tmp_path / "page.html"
+            FIGURES, params.evaluate, 5000, dict.fromkeys(NAMES, blank), beliefs, tmp_path, tmp_path / "page.html"
         )
     assert [path.name for path in tmp_path.iterdir()] == ["losses.csv"]
