@@ -1,0 +1,41 @@
+"""DVC's own comparisons, of a project's first run and an experiment with another lr."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from tests.e2e.project import Project
+
+pytestmark = pytest.mark.long
+
+
+def test_exp_show_has_both_with_their_figures(project: Project, slow: str) -> None:
+    rows = list(csv.DictReader(project.run("dvc", "exp", "show", "--csv").splitlines()))
+    (row,) = (row for row in rows if row["Experiment"] == slow)
+    assert float(row["lr"]) == 0.00001
+    figures = json.loads((project.folder / "metrics/evaluate.json").read_text())
+    (first,) = (row for row in rows if row["rev"] == "workspace")
+    assert float(first["kid_lite0_raw"]) == pytest.approx(figures["kid_lite0_raw"], rel=1e-4)
+    assert first["kid_lite0_raw"] != row["kid_lite0_raw"]
+
+
+def test_params_and_metrics_diff_show_what_differs(project: Project, slow: str) -> None:
+    settings = json.loads(project.run("dvc", "params", "diff", "HEAD", slow, "--json"))
+    assert settings == {"params.yaml": {"lr": {"old": 0.0002, "new": 0.00001, "diff": pytest.approx(-0.00019)}}}
+    figures = json.loads(project.run("dvc", "metrics", "diff", "HEAD", slow, "--json"))
+    assert figures["metrics/evaluate.json"]["kid_lite0_raw"]["diff"] != 0
+    assert set(figures) == {"metrics/evaluate.json", "metrics/train.json"}
+
+
+def test_plots_diff_overlays_the_curves_and_sets_the_pictures_side_by_side(project: Project, slow: str) -> None:
+    plots = json.loads(project.run("dvc", "plots", "diff", "HEAD", slow, "--json", "--split"))["data"]
+    for name, label in (("losses", "y"), ("probabilities", "y"), ("quick KID", "quick_kid")):
+        (curves,) = plots[name]
+        assert curves["revisions"] == ["HEAD", slow]
+        anchors = curves["anchor_definitions"]
+        assert (anchors["<DVC_METRIC_X_LABEL>"], anchors["<DVC_METRIC_Y_LABEL>"]) == ("kimg", label)
+        assert {point["rev"] for point in anchors["<DVC_METRIC_DATA>"]} == {"HEAD", slow}
+    assert [picture["revisions"] for picture in plots["plots/samples.png"]] == [["HEAD"], [slow]]
