@@ -186,15 +186,9 @@ class Store:
             self._journal.execute("DELETE FROM task WHERE key = ?", [key])
             self._journal.execute("DELETE FROM crawl WHERE key = ?", [key])
 
-    def urls_of(self, sha256: str) -> list[str]:
-        """Return the URLs that gave these bytes."""
-        found = self._journal.execute("SELECT url FROM fetched WHERE sha256 = ? ORDER BY url", [sha256])
-        return [url for (url,) in found]
-
-    def sha256_of(self, url: str) -> str | None:
-        """Return the digest of the bytes that a URL gave, or None."""
-        old = self._fetched(url)
-        return old.sha256 if old else None
+    def known(self) -> list[tuple[str, str]]:
+        """Return (url, sha256) of all that is stored."""
+        return self._journal.execute("SELECT url, sha256 FROM fetched WHERE sha256 IS NOT NULL").fetchall()
 
     def forget(self, ids: Collection[str], urls: Collection[str]) -> int:
         """Remove bytes, and all that is known of the URLs that gave them; return how many files went."""
