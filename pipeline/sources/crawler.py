@@ -23,6 +23,7 @@ from pipeline.params import CrawlParams
 from pipeline.sources.courtesy import as_moment
 from pipeline.sources.items import Item, Unit, cut
 from pipeline.sources.provenance import CRAWLED_SCHEMA
+from pipeline.sources.site import Site, first_pages
 from pipeline.sources.store import Result, Store
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 from pipeline.sources.urls import Wanted
@@ -56,8 +57,36 @@ def open_store(folder: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def crawled_units(
+def listed_units(
     origin: Path, wanted: Sequence[Wanted], crawl: CrawlParams, takedown: Takedown
+) -> Iterator[list[Unit]]:
+    """Yield the shards of a list of URLs, as _crawled_units() does."""
+    with open_store(store_folder()) as store, _crawled_units(store, origin, wanted, crawl, takedown) as units:
+        yield units
+
+
+@contextmanager
+def site_units(origin: Path, site: Site, crawl: CrawlParams, takedown: Takedown) -> Iterator[list[Unit]]:
+    """Yield the shards of a site's images, as _crawled_units() does; its pages are looked at first, always anew."""
+    key = _digest([_policy(crawl), site.model_dump()])
+    with open_store(store_folder()) as store:
+        store.begin_survey(key, first_pages(site))
+        if store.next_level(key, site.max_pages):
+            _crawl(store, crawl, key=key, site=site.model_dump())
+        for reason, count in Counter(store.page_reasons(key)).items():
+            print(f"crawl: {count} pages of {origin} not read: {reason}")
+        with _crawled_units(store, origin, store.surveyed(key), crawl, takedown) as units:
+            yield units
+        store.finish_survey(key)
+
+
+def _policy(crawl: CrawlParams) -> str:
+    return _digest([getattr(crawl, name) for name in _POLICY])
+
+
+@contextmanager
+def _crawled_units(
+    store: Store, origin: Path, wanted: Sequence[Wanted], crawl: CrawlParams, takedown: Takedown
 ) -> Iterator[list[Unit]]:
     """Yield the shards of a list of URLs, fetched by then, in the order of the URLs.
 
@@ -65,30 +94,30 @@ def crawled_units(
     StageError where fewer than crawl.min_success of the URLs gave an image; that ends the crawl too, so that the next
     call tries the failed ones again.
     """
-    policy = _digest([getattr(crawl, name) for name in _POLICY])
+    policy = _policy(crawl)
     key = _digest([policy, crawl.max_bytes, crawl.max_pixels, *(astuple(one) for one in wanted)])
-    with open_store(store_folder()) as store:
-        store.begin(key, wanted, policy, leave_out=takedown.urls)
-        if store.pending(key):
-            _fetch(store, key, policy, crawl)
-        results = list(store.results(key))
-        summary, share = _summary(results, takedown)
-        print(summary)
-        if share < crawl.min_success:
-            store.finish(key)
-            raise StageError(
-                f"{share:.1%} of the URLs gave an image; crawl.min_success asks {crawl.min_success:.1%}\n{summary}"
-            )
-        yield _units(origin, results, store, crawl.max_bytes, takedown)
+    store.begin(key, wanted, policy, leave_out=takedown.urls)
+    if store.pending(key):
+        _crawl(store, crawl, key=key, policy=policy)
+    results = list(store.results(key))
+    summary, share = _summary(results, takedown)
+    print(summary)
+    if share < crawl.min_success:
         store.finish(key)
+        raise StageError(
+            f"{share:.1%} of the URLs gave an image; crawl.min_success asks {crawl.min_success:.1%}\n{summary}"
+        )
+    yield _units(origin, results, store, crawl.max_bytes, takedown)
+    store.finish(key)
 
 
 def _digest(parts: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _fetch(store: Store, key: str, policy: str, crawl: CrawlParams) -> None:
-    job = {"store": str(store.folder), "key": key, "policy": policy, "params": crawl.model_dump()}
+def _crawl(store: Store, crawl: CrawlParams, **what: Any) -> None:
+    """Have the crawler's process do a job: the images of a key, or the pages of a site."""
+    job = {"store": str(store.folder), "params": crawl.model_dump(), **what}
     code = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))}
     command = [sys.executable, "-m", "pipeline.sources.fetching"]

@@ -19,16 +19,17 @@ from pipeline.params import CrawlParams, read_yaml
 from pipeline.records import write_shard
 from pipeline.sources.archive import TAR_SUFFIXES, ZIP_SUFFIXES, archive_units
 from pipeline.sources.builtin import builtin_units
-from pipeline.sources.crawler import crawled_units
+from pipeline.sources.crawler import listed_units, site_units
 from pipeline.sources.folder import folder_units
 from pipeline.sources.items import Item, Unit
+from pipeline.sources.site import read_site
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 from pipeline.sources.urls import LIST_SUFFIXES, read_list
 from pipeline.workers import Workers
 
 SUPPORTED = (
     "a folder, an archive (.zip .tar .tar.gz .tgz), a list of URLs (.txt .csv .jsonl .parquet), or a recipe "
-    "(.yaml with `kind: builtin`)"
+    "(.yaml with `kind: builtin` or `kind: site`)"
 )
 NOTHING = Takedown()
 
@@ -51,10 +52,14 @@ def open_source(dataroot: Path, crawl: CrawlParams, takedown: Takedown) -> Itera
         with archive_units(dataroot, crawl.max_bytes) as units:
             yield units
     elif dataroot.suffix in LIST_SUFFIXES:
-        with crawled_units(dataroot, read_list(dataroot), crawl, takedown) as units:
+        with listed_units(dataroot, read_list(dataroot), crawl, takedown) as units:
             yield units
     elif dataroot.suffix in (".yaml", ".yml"):
         recipe = read_yaml(dataroot)
+        if recipe.get("kind") == "site":
+            with site_units(dataroot, read_site(dataroot, recipe), crawl, takedown) as units:
+                yield units
+            return
         if recipe.get("kind") != "builtin":
             raise ParamsError(f"{dataroot}: kind {recipe.get('kind')!r} is not supported; dataroot may be {SUPPORTED}")
         yield builtin_units(dataroot, recipe)

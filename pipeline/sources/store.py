@@ -23,6 +23,10 @@ CREATE TABLE IF NOT EXISTS task (
 CREATE TABLE IF NOT EXISTS fetched (
     url TEXT PRIMARY KEY, policy TEXT, reason TEXT, status INTEGER, content_type TEXT, final_url TEXT, sha256 TEXT,
     size INTEGER, etag TEXT, last_modified TEXT, fetched_at REAL);
+CREATE TABLE IF NOT EXISTS page (
+    key TEXT, url TEXT, depth INTEGER, rank TEXT, done INTEGER DEFAULT 0, reason TEXT, PRIMARY KEY (key, url));
+CREATE TABLE IF NOT EXISTS found (
+    key TEXT, url TEXT, rank TEXT, page_url TEXT, licence TEXT, extra TEXT, PRIMARY KEY (key, url));
 CREATE INDEX IF NOT EXISTS fetched_sha256 ON fetched (sha256);
 """
 
@@ -34,6 +38,15 @@ class Pending:
     url: str
     etag: str | None
     last_modified: str | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a site: how many steps it is from the start, and its place among all pages, which sorts as text."""
+
+    url: str
+    depth: int
+    rank: str
 
 
 @dataclass(frozen=True)
@@ -185,6 +198,62 @@ class Store:
             self._journal.execute("BEGIN IMMEDIATE")
             self._journal.execute("DELETE FROM task WHERE key = ?", [key])
             self._journal.execute("DELETE FROM crawl WHERE key = ?", [key])
+
+    def begin_survey(self, key: str, start: Sequence[str]) -> None:
+        """Start looking through a site, or go on with it where an earlier process was cut off."""
+        self._journal.executemany(
+            "INSERT OR IGNORE INTO page (key, url, depth, rank) VALUES (?, ?, 0, ?)",
+            ((key, url, f"{number:06d}") for number, url in enumerate(start)),
+        )
+
+    def next_level(self, key: str, max_pages: int) -> list[Page]:
+        """Return the pages to look at next: those nearest to the start, of the first max_pages of the site."""
+        found = self._journal.execute(
+            "SELECT url, depth, rank, done FROM page WHERE key = ? ORDER BY depth, rank LIMIT ?", [key, max_pages]
+        ).fetchall()
+        pages = [Page(url, depth, rank) for url, depth, rank, done in found if not done]
+        return [page for page in pages if page.depth == pages[0].depth]
+
+    def record_page(
+        self, key: str, page: Page, reason: str | None, images: Sequence[Wanted], links: Sequence[str]
+    ) -> None:
+        """Note what a page gives, or why it can't be read; what several pages give counts for the first in rank."""
+        with self._journal:
+            self._journal.execute("BEGIN IMMEDIATE")
+            self._journal.executemany(
+                "INSERT INTO page (key, url, depth, rank) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET rank = min(rank, excluded.rank) WHERE depth = excluded.depth",
+                ((key, url, page.depth + 1, f"{page.rank}.{number:06d}") for number, url in enumerate(links)),
+            )
+            self._journal.executemany(
+                "INSERT INTO found VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET rank = excluded.rank, "
+                "page_url = excluded.page_url, licence = excluded.licence, extra = excluded.extra "
+                "WHERE excluded.rank < rank",
+                (
+                    (key, one.url, f"{page.depth:06d}.{page.rank}.{number:06d}", one.page_url, one.licence, one.extra)
+                    for number, one in enumerate(images)
+                ),
+            )
+            self._journal.execute(
+                "UPDATE page SET done = 1, reason = ? WHERE key = ? AND url = ?", [reason, key, page.url]
+            )
+
+    def surveyed(self, key: str) -> list[Wanted]:
+        """Return the images that a site's pages gave, in the order of the pages."""
+        query = "SELECT url, page_url, licence, extra FROM found WHERE key = ? ORDER BY rank"
+        return [Wanted(*row) for row in self._journal.execute(query, [key])]
+
+    def page_reasons(self, key: str) -> list[str]:
+        """Return why pages could not be read, one a page."""
+        query = "SELECT reason FROM page WHERE key = ? AND reason IS NOT NULL ORDER BY reason"
+        return [reason for (reason,) in self._journal.execute(query, [key])]
+
+    def finish_survey(self, key: str) -> None:
+        """End looking through a site: the next begin_survey() of its key looks anew."""
+        with self._journal:
+            self._journal.execute("BEGIN IMMEDIATE")
+            self._journal.execute("DELETE FROM page WHERE key = ?", [key])
+            self._journal.execute("DELETE FROM found WHERE key = ?", [key])
 
     def known(self) -> list[tuple[str, str]]:
         """Return (url, sha256) of all that is stored."""

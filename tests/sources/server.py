@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import socket
 import struct
 import threading
@@ -168,6 +169,35 @@ class Handler(BaseHTTPRequestHandler):
     def on_reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
+
+    def on_gallery(self) -> None:
+        """A page with two images and a link to the next page and back; the fifth asks not to be used."""
+        number = self.number()
+        refused = '<meta name="robots" content="noai">' if number == 5 else ""
+        self.reply(
+            f"""<html><head>{refused}</head><body><a class="post" href="/gallery/{number + 1}.html#top">next</a>
+            <a class="post" href="/gallery/{number + 2}.html">skip</a> <a href="/elsewhere/1.html">out</a>
+            <a class="post" href="http://other.example/gallery/9.html">away</a> <a class="post" href="http://[">bad</a>
+            <img class="full" src="../image/{number}.png"><img class="full" src="/image/{number + 1}.png">
+            <img src="/image/99.png"></body></html>""".encode(),
+            Content_Type="text/html",
+        )
+
+    def on_posts(self) -> None:
+        """The pages of an image board's API: three with two images each, of which the last is for members."""
+        page = int(self.path.rpartition("=")[2])
+        posts = [
+            {
+                "id": 2 * page + at,
+                "file_url": f"/image/{2 * page + at}.png",
+                "tag": {"artist": f"a{page}"},
+                "rating": "g",
+            }
+            for at in range(2)
+        ]
+        if page == 3:
+            del posts[1]["file_url"]
+        self.reply(json.dumps({"posts": posts if page <= 3 else []}).encode(), Content_Type="application/json")
 
     def on_loop(self) -> None:
         self.reply(b"", 302, Location="/loop/back" if self.path == "/loop" else "/loop")
