@@ -23,6 +23,8 @@ from pipeline.sources.store import Fetched, Pending
 PASSING = frozenset({"dns", "refused", "timeout", "connection lost", "unreachable", "truncated", "5xx"})
 
 MAX_REDIRECTS = 10
+# Bytes of a robots.txt that are read; RFC 9309 asks for 500 KiB at the least.
+MAX_ROBOTS = 512_000
 _REASONS = (
     (exceptions.CannotResolveHostError, "dns"),
     (exceptions.DownloadConnectionRefusedError, "refused"),
@@ -63,6 +65,8 @@ class Robots(RobotsTxtMiddleware):
             response = response.replace(body=b"User-agent: *\nDisallow: /\n")
         elif response.status >= 400:
             response = response.replace(body=b"")
+        elif len(response.body) > MAX_ROBOTS:
+            response = response.replace(body=response.body[:MAX_ROBOTS])
         await super()._parse_robots(response, netloc, request)
 
 
@@ -77,6 +81,8 @@ def scrapy_settings(crawl: CrawlParams) -> dict[str, Any]:
         "CONCURRENT_REQUESTS": crawl.concurrency,
         "CONCURRENT_REQUESTS_PER_DOMAIN": crawl.per_host,
         "DOWNLOAD_DELAY": crawl.delay,
+        # The random delay is there to look like a person; this is none, and the delay is the least.
+        "RANDOMIZE_DOWNLOAD_DELAY": False,
         "AUTOTHROTTLE_ENABLED": crawl.delay > 0,
         "AUTOTHROTTLE_START_DELAY": crawl.delay,
         "AUTOTHROTTLE_TARGET_CONCURRENCY": float(crawl.per_host),

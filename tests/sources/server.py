@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         return int(self.path.rsplit("/", 1)[1].split(".")[0])
 
     def on_robots(self) -> None:
-        self.reply(b"User-agent: *\nDisallow: /forbidden/\n", Content_Type="text/plain")
+        self.reply(self.server.robots, self.server.robots_status, Content_Type="text/plain")
 
     def on_missing(self) -> None:
         self.reply(b"no", 404)
@@ -227,6 +227,7 @@ class Server(ThreadingHTTPServer):
         self.agents: set[str] = set()
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.edition = 0
+        self.robots, self.robots_status = b"User-agent: *\nDisallow: /forbidden/\n", 200
 
     @property
     def address(self) -> str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -173,3 +179,47 @@ def test_what_is_taken_down_is_not_asked_for(server: Server, crawl: CrawlParams)
     rows = fetch(urls, crawl, takedown)
     assert [rows[url]["error"] for url in urls] == ["taken down", "taken down", None]
     assert rows[urls[0]]["image"]["bytes"] is rows[urls[1]]["image"]["bytes"] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        pytest.param(200, b"User-agent: *\nDisallow: /\n\nUser-agent: anime-dcgan\nAllow: /\n", None, id="by name"),
+        pytest.param(200, b"User-agent: Anime-DCGAN\nDisallow: /image/\n", "robots", id="refused by name"),
+        pytest.param(200, b"\xff\x00<html>", None, id="garbage"),
+        pytest.param(200, b"#" * 900_000, None, id="large"),
+        pytest.param(404, b"User-agent: *\nDisallow: /\n", None, id="none"),
+        pytest.param(503, b"", "robots", id="broken"),
+    ],
+)
+def test_robots(server: Server, crawl: CrawlParams, status: int, body: bytes, reason: str | None) -> None:
+    server.robots, server.robots_status = body, status
+    url = f"{server.address}/image/1.png"
+    assert fetch([url], crawl)[url]["error"] == reason
+
+
+def test_requests_to_a_host_keep_their_distance(server: Server, crawl: CrawlParams) -> None:
+    fetch([f"{server.address}/image/{number}.png" for number in range(5)], crawl.model_copy(update={"delay": 0.2}))
+    moments = sorted(moment for asked in server.times.values() for moment in asked)
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    assert min(gaps) > 0.15, "0.2 s, but for how punctual a busy machine is"
+
+
+def test_sigterm_ends_the_crawler_too(server: Server, crawl: CrawlParams, root: Path) -> None:
+    Path("urls.txt").write_text("\n".join(f"{server.address}/silent/{number}.png" for number in range(8)))
+    code = (
+        "import sys, signal; from pathlib import Path; from pipeline.params import CrawlParams;"
+        "from pipeline.sources.importing import import_source; from pipeline.workers import Workers;"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143));"
+        "import_source(Path('urls.txt'), CrawlParams.model_validate_json(sys.argv[1]), Path('raw'), Workers())"
+    )
+    slow = crawl.model_copy(update={"timeout": 60.0}).model_dump_json()
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    process = subprocess.Popen([sys.executable, "-c", code, slow], env=environment, stderr=subprocess.PIPE)
+    while not any(path.startswith("/silent") for path in server.asked):
+        time.sleep(0.05)
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate()  # the crawler has the same standard error: this returns when both are gone
+    assert process.returncode == 143
+    assert time.monotonic() - started < 5
