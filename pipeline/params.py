@@ -41,6 +41,8 @@ class CrawlParams(Section):
     holdout_fraction: Annotated[float, Field(gt=0.0, lt=1.0)]
     max_bytes: Positive
     max_pixels: Positive
+    require_tags: list[str]
+    refuse_tags: list[str]
     user_agent: Annotated[str, Field(pattern=r"^[\x21-\x7e][\x20-\x7e]*$")]
     obey_robots: bool
     ignore_opt_out: bool

@@ -22,6 +22,7 @@ from pipeline.sources.builtin import builtin_units
 from pipeline.sources.crawler import listed_units, site_units
 from pipeline.sources.folder import folder_units
 from pipeline.sources.items import Item, Unit
+from pipeline.sources.sidecars import tag_fault
 from pipeline.sources.site import read_site
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 from pipeline.sources.urls import LIST_SUFFIXES, read_list
@@ -146,6 +147,8 @@ def to_row(row: int, item: Item, crawl: CrawlParams, taken_down: Set[str] = froz
     record["split"] = split_of(item.data if item.split_by is None else item.split_by, crawl.holdout_fraction)
     if record["id"] in taken_down:
         return record | {"error": TAKEN_DOWN, "pristine": None}
+    if fault := tag_fault(item.provenance, crawl.require_tags, crawl.refuse_tags):
+        return record | {"error": fault, "pristine": None}
     try:
         pixels, record["format"] = decode_with_format(item.data, crawl.max_pixels)
     except DecodeError as fault:
