@@ -135,6 +135,7 @@ def main() -> None:
     params, folder = CrawlParams.model_validate(job["params"]), Path(job["store"])
     with FileLock(folder / "fetching.lock"):
         store = Store(folder)
+        store.sweep()
         process = AsyncCrawlerProcess(scrapy_settings(params))
         if not params.allow_private:
             guard_connections()

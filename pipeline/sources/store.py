@@ -92,6 +92,11 @@ class Store:
         """Return where the bytes of a digest lie, or would."""
         return self.folder / "objects" / sha256[:2] / sha256
 
+    def sweep(self) -> None:
+        """Remove half-written files that killed crawlers left; no other may be at work."""
+        for path in self.folder.glob("objects/*/.*"):
+            path.unlink(missing_ok=True)
+
     def begin(self, key: str, wanted: Sequence[Wanted], policy: str, leave_out: Collection[str] = ()) -> None:
         """Start the crawl of that key, or go on with it where an earlier process was cut off.
 

@@ -1,7 +1,8 @@
-"""A list of URLs through real dvc, from a server on loopback: fetched, refreshed, explained, and taken down again."""
+"""URLs and a site through real dvc, from a server on loopback: fetched, refreshed, explained, and taken down again."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -49,3 +50,22 @@ def test_crawl(new_project: Callable[[], Project]) -> None:
         failed = project.run("dvc", "repro", "crawl-import", fails=True)
         assert "crawl-import: 87.9% of the URLs gave an image; crawl.min_success asks 95.0%" in failed
         assert "1  robots" in failed
+
+
+def test_from_a_site_to_what_explain_tells(new_project: Callable[[], Project]) -> None:
+    project = new_project()
+    with serving() as server:
+        recipe = {
+            "kind": "site",
+            "start": [f"{server.address}/gallery/1.html"],
+            "allowed_hosts": ["127.0.0.1"],
+            "follow": {"css": "a.post", "pattern": "/gallery/"},
+            "images": {"css": "img.full"},
+            "max_depth": 1,
+        }
+        (project.folder / "site.yaml").write_text(json.dumps(recipe))
+        project.edit("params.yaml", {"dataroot": "site.yaml", "crawl": {"allow_private": True, "delay": 0.0}})
+        assert "crawl: 4 of 4 URLs gave an image" in project.run("dvc", "repro", "filter")
+        told = project.run("dcgan", "explain", f"{server.address}/image/3.png")
+        assert f"page url: {server.address}/gallery/2.html" in told
+        assert "dropped: too small" in told

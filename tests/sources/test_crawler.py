@@ -120,7 +120,11 @@ def test_provenance(server: Server, crawl: CrawlParams) -> None:
 
 def test_a_refresh_asks_only_for_what_is_new_or_changed(server: Server, crawl: CrawlParams) -> None:
     urls = [f"{server.address}/{kind}/1.png" for kind in ("image", "tagged", "dated")]
+    half_written = Path(".pipeline/crawl/objects/ab/.abcd.1-00000000")
+    half_written.parent.mkdir(parents=True)
+    half_written.touch()
     first = fetch(urls, crawl)
+    assert not half_written.exists()
     shards = Path("raw/00000.parquet").read_bytes()
     assert fetch(urls, crawl) == first
     assert Path("raw/00000.parquet").read_bytes() == shards
