@@ -23,6 +23,8 @@ from pipeline.sources.store import Fetched, Pending
 PASSING = frozenset({"dns", "refused", "timeout", "connection lost", "unreachable", "truncated", "5xx"})
 
 MAX_REDIRECTS = 10
+# Bytes of headers; browsers stop at about as many.
+MAX_HEAD = 262_144
 # Bytes of a robots.txt that are read; RFC 9309 asks for 500 KiB at the least.
 MAX_ROBOTS = 512_000
 _REASONS = (
@@ -55,6 +57,26 @@ def guard_connections() -> None:
         return connect(host, *rest, **options)
 
     reactor.connectTCP = guarded  # type: ignore[method-assign, assignment]
+
+
+class EndlessHeadersError(Exception):
+    """A response's headers go on and on."""
+
+
+def bound_headers() -> None:
+    """Give up on a response that begins with more than MAX_HEAD bytes of headers, which Twisted would all keep."""
+    from twisted.web._newclient import HTTPClientParser
+
+    receive: Callable[..., None] = HTTPClientParser.dataReceived
+
+    def bounded(parser: Any, data: bytes) -> None:
+        if parser.state in ("STATUS", "HEADER"):
+            parser.head_bytes = getattr(parser, "head_bytes", 0) + len(data)
+            if parser.head_bytes > MAX_HEAD:
+                raise EndlessHeadersError
+        receive(parser, data)
+
+    HTTPClientParser.dataReceived = bounded  # type: ignore[method-assign]
 
 
 class Robots(RobotsTxtMiddleware):
@@ -253,6 +275,9 @@ def _reason(fault: Exception, begun: bool) -> str:
     """Return in a word or two why a request failed; begun: whether an answer had."""
     if isinstance(fault, PrivateAddressError):
         return "private address"
+    causes = [failure.value for failure in getattr(fault.__cause__, "reasons", [])]
+    if any(isinstance(cause, EndlessHeadersError) for cause in causes):
+        return "too large"
     if isinstance(fault, exceptions.DownloadTimeoutError):
         return "too slow" if begun else "timeout"
     if isinstance(fault, exceptions.IgnoreRequest):

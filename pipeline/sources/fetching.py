@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from pipeline.codec import FORMATS
 from pipeline.params import CrawlParams
-from pipeline.sources.asking import Asker, Host, guard_connections, header, scrapy_settings
+from pipeline.sources.asking import Asker, Host, bound_headers, guard_connections, header, scrapy_settings
 from pipeline.sources.store import Fetched, Pending, Store
 from pipeline.sources.surveying import Surveyor
 
@@ -137,6 +137,7 @@ def main() -> None:
         store = Store(folder)
         store.sweep()
         process = AsyncCrawlerProcess(scrapy_settings(params))
+        bound_headers()
         if not params.allow_private:
             guard_connections()
         task: Any

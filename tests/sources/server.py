@@ -125,6 +125,12 @@ class Handler(BaseHTTPRequestHandler):
         for _ in range(10_000):
             self.wfile.write(b"x" * 10_000)
 
+    def on_headers(self) -> None:
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(5_000):
+            self.wfile.write(b"X-%d: " % number + b"x" * 10_000 + b"\r\n")
+
     def on_declared(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(10**12))

@@ -64,6 +64,7 @@ def test_every_way_to_misbehave_is_a_row_with_its_reason(server: Server, crawl: 
         "/page.png": "not an image",
         "/endless": "too large",
         "/declared": "too large",
+        "/headers": "too large",
         "/bomb": "too large",
         "/drip": "too slow",
         "/silent": "timeout",
@@ -97,7 +98,7 @@ def test_every_way_to_misbehave_is_a_row_with_its_reason(server: Server, crawl: 
     assert server.asked["/robots.txt"] == 1
     assert server.agents == {crawl.user_agent}
     printed = capfd.readouterr().out
-    assert "crawl: 5 of 28 URLs gave an image" in printed
+    assert "crawl: 5 of 29 URLs gave an image" in printed
     assert "2  truncated" in printed
 
 
