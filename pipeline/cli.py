@@ -24,9 +24,10 @@ from pipeline.dcgan.sampling import load_generator, sample_noise
 from pipeline.dcgan.travel import metadata_of, network_of, read_state_dict, write_state_dict
 from pipeline.dcgan.weights import read_weights, save_weights
 from pipeline.errors import ParamsError, StageError
+from pipeline.forget import forget as forgotten
 from pipeline.onnx_export import export_onnx as write_onnx
 from pipeline.params import load_params
-from pipeline.reports.explain import MOST, changes, find_images
+from pipeline.reports.explain import MOST, changes, find_images, row_of_face
 from pipeline.reports.explain import explain as explanation_of
 from pipeline.reports.grids import grid, write_gif, write_png
 from pipeline.reports.study import write_study
@@ -168,13 +169,14 @@ def export_onnx(
 @app.command()
 def explain(
     image: Annotated[
-        str, typer.Argument(help="Its path, file name, id or the start of its id (6 characters or more).")
+        str,
+        typer.Argument(help="Its path, URL, file name, id or the start of its id (6 characters or more), or train:17."),
     ],
 ) -> None:
-    """Tell why the filter dropped, repaired or kept an image."""
+    """Tell why the filter dropped, repaired or kept an image, and which page a crawled one came from."""
     with _faults():
         verdicts, used = read_verdicts(paths.VERDICTS)
-        found = find_images(verdicts, image)
+        found = find_images(verdicts, row_of_face(paths.FACES, image))
         now = load_params().filter
         texts = [explanation_of(verdict, verdicts, paths.RAW, used or now) for verdict in found[:MOST]]
     typer.echo("\n\n".join(texts))
@@ -187,6 +189,15 @@ def explain(
     elif used != now:
         typer.echo(f"\nThe thresholds are those that the verdict was made with. {paths.PARAMS} has changed since:")
         typer.echo("\n".join(f"  {change}" for change in changes(used, now)))
+
+
+@app.command()
+def forget(
+    names: Annotated[list[str], typer.Argument(metavar="URL_OR_ID...", help="URLs, or ids of 64 digits.")],
+) -> None:
+    """Take images out for good, and tell which models have seen them and where copies are left."""
+    with _faults():
+        typer.echo(forgotten(names))
 
 
 @app.command()

@@ -41,6 +41,20 @@ class CrawlParams(Section):
     holdout_fraction: Annotated[float, Field(gt=0.0, lt=1.0)]
     max_bytes: Positive
     max_pixels: Positive
+    require_tags: list[str]
+    refuse_tags: list[str]
+    user_agent: Annotated[str, Field(pattern=r"^[\x21-\x7e][\x20-\x7e]*$")]
+    obey_robots: bool
+    ignore_opt_out: bool
+    allow_private: bool
+    timeout: Annotated[float, Field(gt=0.0)]
+    retries: Annotated[int, Field(ge=0, le=20)]
+    min_success: Share
+    backoff: Annotated[float, Field(ge=0.0)]
+    max_wait: Annotated[float, Field(ge=0.0)]
+    delay: Annotated[float, Field(ge=0.0)]
+    per_host: Positive
+    concurrency: Positive
 
 
 class FilterParams(Section):

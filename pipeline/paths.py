@@ -11,6 +11,7 @@ DVC_LOCK = Path("dvc.lock")
 # Of the checkout that a stage runs in, not the main one: experiments in temporary checkouts run side by side.
 STAGE_LOCK = Path(".dvc/tmp/stage.lock")
 
+TAKEDOWN = Path("data/takedown.txt")
 RAW = Path("data/raw")
 CLEAN = Path("data/clean")
 VERDICTS = Path("data/verdicts.parquet")

@@ -1,6 +1,6 @@
 """crawl-import: turn whatever dataroot names into image shards, a row a file, readable or not.
 
-Reads   dataroot: a folder, an archive, or a recipe
+Reads   dataroot: a folder, an archive, a list of URLs, or a recipe; data/takedown.txt
 Writes  data/raw/*.parquet, metrics/crawl_import.json
 """
 
@@ -14,6 +14,7 @@ from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.params import load_params
 from pipeline.sources.importing import digest_of, import_source
+from pipeline.sources.takedown import read_takedown
 from pipeline.tracking import stage_run
 from pipeline.workers import open_workers
 from stages import run_stage
@@ -26,7 +27,8 @@ def main() -> None:
     params = load_params()
     with stage_run(STAGE, params) as run, open_workers(params.workers, params.scheduler) as workers:
         started = time.monotonic()
-        shards = import_source(Path(params.dataroot), params.crawl, paths.RAW, workers)
+        takedown = read_takedown(paths.TAKEDOWN)
+        shards = import_source(Path(params.dataroot), params.crawl, paths.RAW, workers, takedown)
         seconds = time.monotonic() - started
 
         splits = sum((shard.splits for shard in shards), Counter())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipeline.cleaning.measures import Measures
 from pipeline.cleaning.verdict import DROP_RULES, NEED_ALL, REPAIR_RULES, Rule, as_columns, judge, with_shape
@@ -15,6 +17,7 @@ from pipeline.errors import StageError
 from pipeline.params import FilterParams
 from pipeline.records import read_rows, shard_paths
 from pipeline.reports.names import printable
+from pipeline.sources.provenance import PROVENANCE
 
 Verdict = dict[str, Any]
 
@@ -43,6 +46,23 @@ def find_images(verdicts: pa.Table, name: str) -> list[Verdict]:
     )
 
 
+def row_of_face(faces: Path, name: str) -> str:
+    """Return the row number of a face named by its array and place in it, as in train:17; any other name unchanged.
+
+    faces: the folder of index.parquet. StageError where the array has no such face, or there is no index.
+    """
+    face = re.fullmatch(r"(train|holdout_[a-z]+):(\d{1,18})", name)
+    if face is None:
+        return name
+    path = faces / "index.parquet"
+    if not path.exists():
+        raise StageError(f"{path} is missing; run 'dvc repro resize' first")
+    found = pq.read_table(path, filters=[("array", "=", face[1]), ("index", "=", int(face[2]))])["row"].to_pylist()
+    if not found:
+        raise StageError(f"{path} has no face {name}")
+    return str(found[0])
+
+
 def _readings(verdicts: pa.Table, name: str) -> list[pa.ChunkedArray]:
     """Return which images each way to read a name means, the likeliest way first."""
     masks = [pc.equal(verdicts["path"], name), pc.equal(verdicts["id"], name.lower())]
@@ -67,6 +87,7 @@ def explain(verdict: Verdict, verdicts: pa.Table, raw: Path, params: FilterParam
         printable(verdict["path"]),
         f"  row {verdict['row']}, {verdict['split']}, id {verdict['id'] or 'none: it has no bytes'}",
         f"  {_fate(verdict)}",
+        *_origin(raw, verdict["row"]),
     ]
     if verdict["reason"] == "unreadable":
         return "\n".join([*lines, f"  {_error(raw, verdict['row'])}"])
@@ -99,6 +120,18 @@ def _fate(verdict: Verdict) -> str:
     if verdict["repair"] in REPAIR_RULES:
         return f"kept, repaired: {verdict['repair']}"
     return f"kept, {verdict['repair']}: filter.denoise_all or filter.tone_all asked it of every image"
+
+
+def _origin(raw: Path, row: int) -> list[str]:
+    """Return where a crawl found an image, by the raw shards; nothing for one that was not crawled."""
+    for shard in shard_paths(raw):
+        if "url" not in pq.read_schema(shard).names:
+            continue
+        for record in read_rows(shard, ["row", "fetched_at", "licence", *PROVENANCE]):
+            if record["row"] == row:
+                told = {name.replace("_", " "): value for name, value in record.items() if name != "row"}
+                return [f"  {name}: {printable(str(value))}" for name, value in told.items() if value is not None]
+    return []
 
 
 def _error(raw: Path, row: int) -> str:

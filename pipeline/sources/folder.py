@@ -1,16 +1,22 @@
-"""A folder of crawled files, read recursively; links and special files are recorded, never followed."""
+"""A folder of crawled files, read recursively; links and special files are recorded, never followed.
+
+A JSON file beside the image that it is named after is gallery-dl's, and tells where that came from: it is no row.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from pipeline.records import RAW_SCHEMA
 from pipeline.sources.items import Item, Unit, cut
+from pipeline.sources.provenance import CRAWLED_SCHEMA
+from pipeline.sources.sidecars import MAX_BYTES, SUFFIX, provenance_of
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,22 @@ class Found:
 def folder_units(root: Path, max_bytes: int) -> list[Unit]:
     """Return the shards of a folder, its files in sorted path order."""
     found = sorted(_walk(os.fsencode(root)), key=lambda entry: entry.path)
+    names = {entry.path for entry in found}
+    sidecars = {path for path in names if path.endswith(SUFFIX) and path.removesuffix(SUFFIX) in names}
+    found = [entry for entry in found if entry.path not in sidecars]
     shards = cut(found, size_of=lambda entry: min(entry.size, max_bytes))
     # The root goes along twice: as it was named, which is what is recorded, and so that any process finds it.
     read = partial(_read, str(root), root.absolute())
-    return [Unit(first, len(entries), partial(read, entries, max_bytes)) for first, entries in shards]
+    schema = CRAWLED_SCHEMA if sidecars else RAW_SCHEMA
+    return [
+        Unit(first, len(entries), partial(read, entries, max_bytes, _beside(entries, sidecars)), schema)
+        for first, entries in shards
+    ]
+
+
+def _beside(entries: Sequence[Found], sidecars: Set[bytes]) -> frozenset[bytes]:
+    """Return the paths, of these, that have a side-car."""
+    return frozenset(entry.path for entry in entries if entry.path + SUFFIX in sidecars)
 
 
 def _walk(root: bytes) -> Iterator[Found]:
@@ -62,14 +80,19 @@ def _look(entry: os.DirEntry[bytes], path: bytes) -> Found:
     return Found(path, status.st_size, status.st_mtime)
 
 
-def _read(origin: str, root: Path, entries: Sequence[Found], max_bytes: int) -> Iterator[Item]:
+def _read(origin: str, root: Path, entries: Sequence[Found], max_bytes: int, told: Set[bytes]) -> Iterator[Item]:
     for entry in entries:
         data, error = None, entry.error
         if error is None:
             data, error = _read_file(os.path.join(os.fsencode(root), entry.path), max_bytes)
         modified = datetime.fromtimestamp(min(max(entry.modified, 0), 2**32), UTC) if entry.error is None else None
+        provenance = None
+        if entry.path in told:
+            sidecar, _ = _read_file(os.path.join(os.fsencode(root), entry.path + SUFFIX), MAX_BYTES)
+            provenance = provenance_of(sidecar)
         # A name that is no UTF-8 is shown with escapes: Parquet's strings are UTF-8.
-        yield Item(entry.path.decode("utf-8", "backslashreplace"), origin, data, error, modified)
+        path = entry.path.decode("utf-8", "backslashreplace")
+        yield Item(path, origin, data, error, modified, provenance=provenance)
 
 
 def _read_file(path: bytes, max_bytes: int) -> tuple[bytes | None, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,21 +16,31 @@ from pipeline.atomic import remove_unfinished
 from pipeline.codec import DecodeError, decode_with_format
 from pipeline.errors import ParamsError, StageError
 from pipeline.params import CrawlParams, read_yaml
-from pipeline.records import RAW_SCHEMA, write_shard
+from pipeline.records import write_shard
 from pipeline.sources.archive import TAR_SUFFIXES, ZIP_SUFFIXES, archive_units
 from pipeline.sources.builtin import builtin_units
+from pipeline.sources.crawler import listed_units, site_units
 from pipeline.sources.folder import folder_units
 from pipeline.sources.items import Item, Unit
+from pipeline.sources.sidecars import tag_fault
+from pipeline.sources.site import read_site
+from pipeline.sources.takedown import TAKEN_DOWN, Takedown
+from pipeline.sources.urls import LIST_SUFFIXES, read_list
 from pipeline.workers import Workers
 
-SUPPORTED = "a folder, an archive (.zip .tar .tar.gz .tgz), or a recipe (.yaml with `kind: builtin`)"
+SUPPORTED = (
+    "a folder, an archive (.zip .tar .tar.gz .tgz), a list of URLs (.txt .csv .jsonl .parquet), or a recipe "
+    "(.yaml with `kind: builtin` or `kind: site`)"
+)
+NOTHING = Takedown()
 
 
 @contextmanager
-def open_source(dataroot: Path, crawl: CrawlParams) -> Iterator[list[Unit]]:
+def open_source(dataroot: Path, crawl: CrawlParams, takedown: Takedown) -> Iterator[list[Unit]]:
     """Yield the shards that a dataroot gives; they can be read inside the `with` only.
 
-    ParamsError where the dataroot is of no known kind, StageError where it is missing or damaged.
+    A list of URLs is fetched first. ParamsError where the dataroot is of no known kind, StageError where it is missing
+    or damaged, or too much of it can't be fetched.
     """
     if dataroot.is_dir():
         yield folder_units(dataroot, crawl.max_bytes)
@@ -42,8 +52,15 @@ def open_source(dataroot: Path, crawl: CrawlParams) -> Iterator[list[Unit]]:
     elif dataroot.name.endswith((*ZIP_SUFFIXES, *TAR_SUFFIXES)):
         with archive_units(dataroot, crawl.max_bytes) as units:
             yield units
+    elif dataroot.suffix in LIST_SUFFIXES:
+        with listed_units(dataroot, read_list(dataroot), crawl, takedown) as units:
+            yield units
     elif dataroot.suffix in (".yaml", ".yml"):
         recipe = read_yaml(dataroot)
+        if recipe.get("kind") == "site":
+            with site_units(dataroot, read_site(dataroot, recipe), crawl, takedown) as units:
+                yield units
+            return
         if recipe.get("kind") != "builtin":
             raise ParamsError(f"{dataroot}: kind {recipe.get('kind')!r} is not supported; dataroot may be {SUPPORTED}")
         yield builtin_units(dataroot, recipe)
@@ -65,24 +82,27 @@ def digest_of(shards: Sequence[ShardSummary]) -> str:
     return hashlib.sha256("".join(shard.ids for shard in shards).encode()).hexdigest()
 
 
-def import_source(dataroot: Path, crawl: CrawlParams, target: Path, workers: Workers) -> list[ShardSummary]:
+def import_source(
+    dataroot: Path, crawl: CrawlParams, target: Path, workers: Workers, takedown: Takedown = NOTHING
+) -> list[ShardSummary]:
     """Write a dataroot's files as shards (records.RAW_SCHEMA) into the folder target, one row a file.
 
-    The folder is emptied first. The shards are the same for the same input, whatever the number of workers.
+    Of what is taken down, a row is left that says so. The folder is emptied first. The shards are the same for the same
+    input, whatever the number of workers.
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    with open_source(dataroot, crawl) as units:
+    with open_source(dataroot, crawl, takedown) as units:
         if not units:
             raise StageError(f"dataroot {dataroot} holds no files")
-        job = partial(_import_unit, crawl=crawl, target=target.absolute())
+        job = partial(_import_unit, crawl=crawl, target=target.absolute(), ids=takedown.ids)
         jobs = list(enumerate(units))
         summaries = list(workers.map(job, jobs, label="crawl-import", sizes=[unit.images for unit in units]))
     remove_unfinished(target)
     return summaries
 
 
-def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path) -> ShardSummary:
+def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path, ids: Set[str]) -> ShardSummary:
     number, unit = job
     splits: Counter[str] = Counter()
     errors: Counter[str] = Counter()
@@ -90,7 +110,7 @@ def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path) -> Sha
 
     def rows() -> Iterator[dict[str, Any]]:
         for row, item in enumerate(unit.read(), start=unit.first_row):
-            record = to_row(row, item, crawl)
+            record = to_row(row, item, crawl, ids)
             if record["error"] is None:
                 splits[record["split"]] += 1
             else:
@@ -98,12 +118,15 @@ def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path) -> Sha
             digest.update(f"{record['path']}\0{record['id']}\n".encode())
             yield record
 
-    write_shard(target / f"{number:05d}.parquet", rows(), RAW_SCHEMA)
+    write_shard(target / f"{number:05d}.parquet", rows(), unit.schema)
     return ShardSummary(splits, errors, digest.hexdigest())
 
 
-def to_row(row: int, item: Item, crawl: CrawlParams) -> dict[str, Any]:
-    """Return one row of a shard: the file's id, size, format and split, or why it can't be read."""
+def to_row(row: int, item: Item, crawl: CrawlParams, taken_down: Set[str] = frozenset()) -> dict[str, Any]:
+    """Return one row of a shard: the file's id, size, format and split, or why it can't be read.
+
+    taken_down: ids of which nothing but the row is to be left.
+    """
     record: dict[str, Any] = {
         "row": row,
         "id": None,
@@ -116,11 +139,16 @@ def to_row(row: int, item: Item, crawl: CrawlParams) -> dict[str, Any]:
         "truth": item.truth,
         "truth_copy_of": item.truth_copy_of,
         "pristine": item.pristine,
+        **(item.provenance or {}),
     }
     if item.data is None:
         return record | {"split": split_of(item.path.encode(), crawl.holdout_fraction)}
     record["id"] = hashlib.sha256(item.data).hexdigest()
     record["split"] = split_of(item.data if item.split_by is None else item.split_by, crawl.holdout_fraction)
+    if record["id"] in taken_down:
+        return record | {"error": TAKEN_DOWN, "pristine": None}
+    if fault := tag_fault(item.provenance, crawl.require_tags, crawl.refuse_tags):
+        return record | {"error": fault, "pristine": None}
     try:
         pixels, record["format"] = decode_with_format(item.data, crawl.max_pixels)
     except DecodeError as fault:

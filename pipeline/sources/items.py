@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from pipeline.records import RAW_SCHEMA
 
 Entry = TypeVar("Entry")
 
@@ -19,6 +23,7 @@ class Item:
     """One input file: its bytes, or why there are none, and what is known of it.
 
     split_by is what the train/holdout split hashes instead of the bytes: for a damaged picture, the undamaged one.
+    provenance is what its unit's schema has beyond RAW_SCHEMA, by column.
     """
 
     path: str
@@ -31,6 +36,7 @@ class Item:
     truth: str | None = None
     truth_copy_of: int | None = None
     pristine: bytes | None = None
+    provenance: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Unit:
     first_row: int
     images: int
     read: Callable[[], Iterator[Item]]
+    schema: pa.Schema = RAW_SCHEMA
 
 
 def cut(entries: Sequence[Entry], size_of: Callable[[Entry], int]) -> Iterator[tuple[int, Sequence[Entry]]]:

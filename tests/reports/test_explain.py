@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import StageError
-from pipeline.reports.explain import changes, explain, find_images
+from pipeline.packing import INDEX_SCHEMA
+from pipeline.records import read_rows, shard_paths, write_shard
+from pipeline.reports.explain import changes, explain, find_images, row_of_face
+from pipeline.sources.provenance import CRAWLED_SCHEMA, PROVENANCE
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +187,26 @@ def test_what_was_asked_of_every_image_is_no_repair(heap, repairs_of, params):
     lines = explain(toned, verdicts, heap.raw, params.filter).splitlines()
     assert lines[2] == "  kept, toned: filter.denoise_all or filter.tone_all asked it of every image"
     assert "it measures as gaussian noise, but the repair did not hold" in lines[3]
+
+
+def test_where_a_crawled_image_came_from(heap, params, tmp_path):
+    nothing = dict.fromkeys(PROVENANCE)
+    rows = [
+        {**row, **nothing} for shard in shard_paths(heap.raw) for row in read_rows(shard, ["row", "image", "error"])
+    ]
+    rows[0] |= {"url": "https://a.example/1.png", "page_url": "https://a.example/\x1b", "http_status": 200}
+    write_shard(tmp_path / "00000.parquet", iter(rows), CRAWLED_SCHEMA)
+    verdict = heap.verdicts.slice(0, 1).to_pylist()[0]
+    lines = explain(verdict, heap.verdicts, tmp_path, params.filter).splitlines()
+    assert lines[2:5] == ["  kept as it is", "  url: https://a.example/1.png", "  page url: https://a.example/\\x1b"]
+    assert lines[5] == "  http status: 200"
+
+
+def test_a_training_face_by_its_place(tmp_path):
+    index = {"array": ["train", "train", "holdout_raw"], "index": [0, 1, 0], "row": [3, 7, 5], "id": ["a", "b", "c"]}
+    pq.write_table(pa.table(index, schema=INDEX_SCHEMA), tmp_path / "index.parquet")
+    assert [row_of_face(tmp_path, name) for name in ("train:1", "holdout_raw:0", "face:1")] == ["7", "5", "face:1"]
+    with pytest.raises(StageError, match="has no face train:2"):
+        row_of_face(tmp_path, "train:2")
+    with pytest.raises(StageError, match="run 'dvc repro resize' first"):
+        row_of_face(tmp_path / "nowhere", "train:0")

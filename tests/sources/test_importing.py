@@ -2,12 +2,14 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ParamsError, StageError
 from pipeline.params import Params
 from pipeline.records import RAW_SCHEMA, read_rows
 from pipeline.sources.importing import import_source, split_of
+from pipeline.sources.takedown import Takedown
 from pipeline.workers import Workers, open_workers
 
 HERE = Workers()
@@ -65,8 +67,12 @@ def test_an_earlier_import_leaves_nothing_behind(crawl: Path, params: Params, tm
 @pytest.mark.parametrize(
     ("name", "text", "fault", "message"),
     [
-        pytest.param("urls.txt", "http://a/1.jpg", ParamsError, "a folder, an archive", id="list of URLs"),
-        pytest.param("site.yaml", "kind: site\n", ParamsError, "kind 'site' is not supported", id="site"),
+        pytest.param("urls.xls", "http://a/1.jpg", ParamsError, "a folder, an archive", id="spreadsheet"),
+        pytest.param("urls.csv", "address\nhttp://a/1.jpg\n", ParamsError, "nothing in a column `url`", id="no URLs"),
+        pytest.param("urls.jsonl", "{", ParamsError, "not readable as a list", id="broken list"),
+        pytest.param("urls.parquet", "no", ParamsError, "not readable as a list", id="broken table"),
+        pytest.param("site.yaml", "kind: site\n", ParamsError, "start: missing", id="site"),
+        pytest.param("other.yaml", "kind: sight\n", ParamsError, "kind 'sight' is not supported", id="no kind"),
         pytest.param("bad.yaml", "kind: [", ParamsError, "not readable YAML", id="broken recipe"),
         pytest.param("faces.zip", "no zip", StageError, "damaged or no archive", id="broken archive"),
     ],
@@ -92,3 +98,16 @@ def test_split_is_by_content_and_of_the_asked_size() -> None:
     assert 320 <= splits.count("holdout") <= 480  # 400 expected; 4.2 standard deviations either way
     held_back = {content for content in contents if split_of(content, 0.05) == "holdout"}
     assert held_back < {content for content, split in zip(contents, splits, strict=True) if split == "holdout"}
+
+
+def test_of_what_is_taken_down_only_the_row_is_left(crawl: Path, params: Params, tmp_path: Path) -> None:
+    known = hashlib.sha256((crawl / "a.jpg").read_bytes()).hexdigest()
+    import_source(crawl, params.crawl, tmp_path / "raw", HERE, Takedown(ids=frozenset({known})))
+    a, b, *_ = rows(tmp_path / "raw")
+    assert (a["id"], a["error"], a["image"]["bytes"], a["width"]) == (known, "taken down", None, None)
+    assert b["error"] is None
+
+
+def test_a_folder_has_no_columns_of_a_crawl(crawl: Path, params: Params, tmp_path: Path) -> None:
+    import_source(crawl, params.crawl, tmp_path / "raw", HERE)
+    assert pq.read_schema(tmp_path / "raw/00000.parquet").names == RAW_SCHEMA.names

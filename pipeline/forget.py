@@ -1,0 +1,171 @@
+"""Take images out for good: onto the takedown list, out of the crawl's store, and a report on where else they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+
+from pipeline import paths
+from pipeline.errors import ParamsError
+from pipeline.lineage import PARENT_TAG
+from pipeline.records import read_rows, shard_paths
+from pipeline.sources.crawler import open_store as open_crawl_store
+from pipeline.sources.crawler import store_folder
+from pipeline.sources.takedown import add_to_takedown, is_url
+from pipeline.tracking import open_store, tracking_uri
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from mlflow.entities import Run
+
+TRAIN_SET = "data/faces/train.npy"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training in MLflow: its invocation's name and id, the ids of all that invocation's runs, and what it saw.
+
+    seen is None where DVC's cache no longer holds the list of what it was trained on.
+    """
+
+    name: str
+    run_ids: Sequence[str]
+    seen: bool | None
+
+
+def forget(names: Sequence[str]) -> str:
+    """Put images on the takedown list, remove them from the crawl's store, and return a report as text.
+
+    names: URLs, or ids (SHA-256). A URL's bytes are taken down too, wherever else they lie, and so is every URL that
+    gave them. ParamsError for any other name.
+    """
+    urls, ids = _whole(names)
+    added = add_to_takedown(paths.TAKEDOWN, urls | ids)
+    removed = 0
+    if store_folder().exists():
+        with open_crawl_store(store_folder()) as store:
+            removed = store.forget(ids, urls)
+    lines = [
+        f"{len(added)} names added to {paths.TAKEDOWN}; commit it. From the next import on they are out: dvc repro",
+        *(f"  {name}" for name in added),
+        f"{removed} files removed from {store_folder()}",
+    ]
+    if not ids:
+        return "\n".join([*lines, "No bytes are known under these URLs: nothing trained is known to have seen them."])
+    repo = _repo()
+    trained = list(_trained(ids, repo))
+    lines += _models(trained, ids)
+    return "\n".join([*lines, "", *_copies(trained, repo)])
+
+
+def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Return the URLs and ids that are meant: those named, the bytes behind the URLs, and all URLs of these bytes."""
+    urls = {name for name in names if is_url(name)}
+    ids = {name.lower() for name in names if re.fullmatch(r"[0-9a-fA-F]{64}", name)}
+    if unknown := [name for name in names if name not in urls and name.lower() not in ids]:
+        raise ParamsError(
+            f"{unknown[0]!r} is neither a URL nor an id of 64 hexadecimal digits; 'dcgan explain' tells an image's id"
+        )
+    known = set(_crawled())
+    ids |= {sha256 for url, sha256 in known if url in urls}
+    urls |= {url for url, sha256 in known if sha256 in ids}
+    return urls, ids
+
+
+def _crawled() -> Iterator[tuple[str, str]]:
+    """Yield (url, id) of every crawled image that the store or the raw shards know."""
+    if store_folder().exists():
+        with open_crawl_store(store_folder()) as store:
+            yield from store.known()
+    for shard in shard_paths(paths.RAW):
+        if "url" in pq.read_schema(shard).names:
+            yield from ((row["url"], row["id"]) for row in read_rows(shard, ["url", "id"]) if row["id"])
+
+
+def _repo() -> Repo | None:
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import NotDvcRepoError
+
+    try:
+        return DVCFileSystem().repo
+    except NotDvcRepoError:
+        return None
+
+
+def _trained(ids: set[str], repo: Repo | None) -> Iterator[Trained]:
+    """Yield every training that MLflow knows."""
+    with open_store() as (client, experiment_id):
+        runs: list[Run] = []
+        token: str | None = ""
+        while token is not None:
+            page = client.search_runs([experiment_id], page_token=token or None)
+            runs, token = runs + list(page), page.token or None
+    names = {run.info.run_id: str(run.info.run_name) for run in runs}
+    for run in runs:
+        if run.data.tags.get("stage") != "train":
+            continue
+        parent = run.data.tags.get(PARENT_TAG, run.info.run_id)
+        family = [one.info.run_id for one in runs if parent in (one.info.run_id, one.data.tags.get(PARENT_TAG))]
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        digests = [entry.dataset.digest for entry in inputs if entry.dataset.name == TRAIN_SET]
+        seen = _holds(digests[0], ids, repo) if digests else None
+        yield Trained(f"{names.get(parent, parent)} ({parent[:8]})", family, seen)
+
+
+def _holds(digest: str, ids: set[str], repo: Repo | None) -> bool | None:
+    """Whether the training faces of a version of data/faces come from these images; None where it is gone."""
+    if repo is None:
+        return None
+    try:
+        listed = json.loads(Path(repo.cache.local.oid_to_path(digest)).read_text(encoding="utf-8"))
+        (index,) = (entry["md5"] for entry in listed if entry["relpath"] == "index.parquet")
+        return _trains_on(Path(repo.cache.local.oid_to_path(index)), ids)
+    except (OSError, ValueError):
+        return None
+
+
+def _trains_on(index: Path, ids: set[str]) -> bool:
+    return bool(pq.read_table(index, filters=[("array", "=", "train"), ("id", "in", list(ids))]).num_rows)
+
+
+def _models(trained: Sequence[Trained], ids: set[str]) -> list[str]:
+    lines = ["", "Trained models"]
+    index = paths.FACES / "index.parquet"
+    if index.exists():
+        had = "had it" if _trains_on(index, ids) else "never had it"
+        lines.append(f"  {paths.FACES} here, and what was trained on it: {had}")
+    said = {True: "has seen it", False: "has not", None: "not known: its data is no longer in DVC's cache"}
+    return lines + [f"  {one.name}: {said[one.seen]}" for one in trained]
+
+
+def _copies(trained: Sequence[Trained], repo: Repo | None) -> list[str]:
+    """Return where copies may be, each with the command that removes it; none of them is run."""
+    remotes = sorted(repo.config["remote"]) if repo else []
+    suspects = [run_id for one in trained if one.seen is not False for run_id in one.run_ids]
+    lines = [
+        "Copies, and what removes them, in this order",
+        f"  {paths.RAW}, {paths.CLEAN}, {paths.FACES}, reports, plots and the models here are made anew without it:",
+        "    dvc repro",
+        "  what the filter has measured and mended:",
+        f"    rm -r {paths.state_dir() / 'filter'}",
+        "  DVC's cache, with every version and experiment that is not the one here:",
+        "    dvc gc --workspace",
+    ]
+    for remote in remotes:
+        lines += [f"  the remote {remote}, likewise:", f"    dvc gc --workspace --cloud --remote {remote}"]
+    if suspects:
+        joined = ",".join(suspects)
+        lines += [
+            "  MLflow, where pages and grids of these runs show real images:",
+            f"    export MLFLOW_TRACKING_URI={tracking_uri()}",
+            *(f"    mlflow runs delete --run-id {run_id}" for run_id in suspects),
+            f"    mlflow gc --backend-store-uri {tracking_uri()} --run-ids {joined}",
+        ]
+    lines.append("  a folder or an archive of your own that it came from: delete it there.")
+    return lines

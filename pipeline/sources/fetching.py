@@ -1,0 +1,162 @@
+"""The crawler's own process: Scrapy fetches what a store's crawl has yet to ask for, and notes each outcome at once.
+
+A process, because Twisted's reactor can't be started twice. It ends itself when its standard input closes: that is how
+it learns that whoever started it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+from PIL import Image
+from scrapy.crawler import AsyncCrawlerProcess
+from scrapy.http import Response
+from tqdm import tqdm
+
+from pipeline.codec import FORMATS
+from pipeline.params import CrawlParams
+from pipeline.sources.asking import Asker, Host, bound_headers, guard_connections, header, scrapy_settings
+from pipeline.sources.store import Fetched, Pending, Store
+from pipeline.sources.surveying import Surveyor
+
+# So many hosts are dealt with at once; of these most wait for their turn.
+MAX_RUNNERS = 500
+
+
+def unfit(data: bytes, max_pixels: int) -> str | None:
+    """Return why bytes are not kept, by what they are and not by what the server calls them; None where they may be."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return "too many pixels" if image.width * image.height > max_pixels else None
+    except Exception:  # hostile bytes make the decoders raise anything
+        return "not an image"
+
+
+@dataclass
+class Queue:
+    """A host, and its URLs that are still to be asked for."""
+
+    host: Host = field(default_factory=Host)
+    waiting: deque[Pending] = field(default_factory=deque)
+
+
+class Fetcher(Asker):
+    """Fetches a crawl's images into the store, host by host in turn."""
+
+    name = "fetcher"
+
+    def __init__(self, store: Store, key: str, policy: str, params: CrawlParams) -> None:
+        super().__init__(params)
+        self._store, self._key, self._policy = store, key, policy
+        queues: dict[str, Queue] = {}
+        pending = store.pending(key)
+        for one in pending:
+            queues.setdefault(_host(one.url), Queue()).waiting.append(one)
+        self._turns = deque(queue for _ in range(params.per_host) for queue in queues.values())
+        self._failures = self._bytes = 0
+        self._started = time.monotonic()
+        self._bar = tqdm(total=len(pending), desc="crawl", unit="img", mininterval=1.0, dynamic_ncols=True)
+
+    async def work(self) -> None:
+        """Fetch everything."""
+        await asyncio.gather(*(self._run() for _ in range(min(MAX_RUNNERS, len(self._turns)))))
+        self._bar.close()
+
+    async def _run(self) -> None:
+        """Fetch one URL of the host whose turn it is, until no host has any left."""
+        while self._turns:
+            queue = self._turns.popleft()
+            if queue.waiting:
+                await self._settle(queue.host, queue.waiting.popleft())
+                self._turns.append(queue)
+
+    async def _settle(self, host: Host, asked: Pending) -> None:
+        """Ask for an image, and note what came of it."""
+        answer = await self.insist(host, asked)
+        if answer.unchanged:
+            self._store.record_unchanged(self._key, asked.url)
+            self._show(answer.fetched)
+            return
+        fetched = self._keep(answer.fetched, answer.response) if answer.response else answer.fetched
+        self._store.record(self._key, asked.url, self._policy, fetched, passing=answer.passing)
+        self._show(fetched)
+
+    def _keep(self, fetched: Fetched, response: Response) -> Fetched:
+        """Store an image; return what is known of it, or why it is none."""
+        if reason := unfit(response.body, self.params.max_pixels):
+            return replace(fetched, reason=reason)
+        return replace(
+            fetched,
+            sha256=self._store.keep(response.body),
+            size=len(response.body),
+            etag=header(response.headers, "ETag"),
+            last_modified=header(response.headers, "Last-Modified"),
+        )
+
+    def _show(self, fetched: Fetched) -> None:
+        self._failures += fetched.reason is not None
+        self._bytes += fetched.size
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        self._bar.set_postfix_str(
+            f"{self._bytes / 1e6 / seconds:.2f} MB/s, {self._failures} failed ({self._failures / seconds:.1f}/s)",
+            refresh=False,
+        )
+        self._bar.update()
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main() -> None:
+    """Read the job, a line of JSON, from standard input; do it; leave with 0 where all has an outcome."""
+    job = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    params, folder = CrawlParams.model_validate(job["params"]), Path(job["store"])
+    with FileLock(folder / "fetching.lock"):
+        store = Store(folder)
+        store.sweep()
+        process = AsyncCrawlerProcess(scrapy_settings(params))
+        bound_headers()
+        if not params.allow_private:
+            guard_connections()
+        task: Any
+        if "site" in job:
+            task = process.crawl(Surveyor, store=store, key=job["key"], site=job["site"], params=params)
+        else:
+            task = process.crawl(Fetcher, store=store, key=job["key"], policy=job["policy"], params=params)
+        process.start()
+        site = job.get("site")
+        left = len(store.next_level(job["key"], site["max_pages"]) if site else store.pending(job["key"]))
+        fault = task.exception()
+        store.close()
+        if fault is not None or left:
+            print(f"the crawler stopped with {left} URLs to go: {fault}", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(1)
+    sys.stdout.flush()
+    os._exit(0)  # at once: the thread that waits on standard input would hold up the interpreter's end
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The JSON files that gallery-dl writes beside its images (`name.jpg.json`): what they tell, and a filter by tags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.sources.provenance import PROVENANCE
+
+SUFFIX = b".json"
+MAX_BYTES = 1_000_000
+
+# What boards call the same thing, the commonest name first.
+_URL = ("file_url", "url", "image_url")
+_PAGE = ("post_url", "page_url", "source", "webpage_url")
+_TAGS = ("tags", "tag_string", "tags_general", "tag_string_general")
+_ARTIST = ("artist", "tags_artist", "tag_string_artist", "author", "uploader")
+_REST = ("rating", "category", "id", "title", "date", "description")
+
+
+def provenance_of(data: bytes | None) -> dict[str, Any]:
+    """Return the columns of a crawl (provenance.PROVENANCE) by a side-car's bytes, empty where it says nothing."""
+    columns: dict[str, Any] = dict.fromkeys(PROVENANCE)
+    try:
+        told = json.loads(data or b"")
+    except (ValueError, RecursionError):
+        return columns
+    if not isinstance(told, Mapping):
+        return columns
+    tags = next((found for name in _TAGS if (found := words(told.get(name)))), None)
+    extra = {"tags": tags, "artist": _first(told, _ARTIST), **{name: told.get(name) for name in _REST}}
+    extra = {name: value for name, value in extra.items() if value not in (None, "", [])}
+    columns |= {"url": _address(told, _URL), "page_url": _address(told, _PAGE)}
+    columns["extra"] = json.dumps(extra, ensure_ascii=False, sort_keys=True) if extra else None
+    return columns
+
+
+def words(value: object) -> list[str]:
+    """Return tags as a list, which boards give as one or as words with spaces between."""
+    if isinstance(value, str):
+        return value.split()
+    return [str(tag) for tag in value] if isinstance(value, list) else []
+
+
+def _first(told: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((told[name] for name in names if told.get(name)), None)
+
+
+def _address(told: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    found = (told.get(name) for name in names)
+    return next((text for text in found if isinstance(text, str) and text.startswith(("http://", "https://"))), None)
+
+
+def tag_fault(provenance: Mapping[str, Any] | None, require: Sequence[str], refuse: Sequence[str]) -> str | None:
+    """Return why an image's tags keep it out, None where they don't.
+
+    Its tags are those in `extra`, and its rating as `rating:NAME`; an image without any has none that is required.
+    """
+    if not (require or refuse):
+        return None
+    told = json.loads((provenance or {}).get("extra") or "{}")
+    tags = {tag.casefold() for tag in words(told.get("tags"))} | {f"rating:{told.get('rating')}".casefold()}
+    if any(tag.casefold() in tags for tag in refuse):
+        return "refused tag"
+    return None if all(tag.casefold() in tags for tag in require) else "required tag missing"

@@ -1,0 +1,53 @@
+"""The takedown list: URLs and ids (SHA-256) of images that no import may take in, one a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.atomic import whole_file
+from pipeline.errors import ParamsError
+
+TAKEN_DOWN = "taken down"
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Takedown:
+    """What is to stay out."""
+
+    urls: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is a web address rather than an id."""
+    return name.startswith(("http://", "https://"))
+
+
+def read_takedown(path: Path) -> Takedown:
+    """Return the list, empty where there is no file; ParamsError names a line that is neither a URL nor an id."""
+    urls, ids = set(), set()
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if is_url(line):
+            urls.add(line)
+        elif _ID.fullmatch(line.lower()):
+            ids.add(line.lower())
+        elif line and not line.startswith("#"):
+            raise ParamsError(f"{path}, line {number}: neither a URL nor an id of 64 hexadecimal digits: {line[:80]!r}")
+    return Takedown(frozenset(urls), frozenset(ids))
+
+
+def add_to_takedown(path: Path, names: Iterable[str]) -> list[str]:
+    """Append the URLs and ids that the list lacks, and return these; what is there stays as it is."""
+    known = read_takedown(path)
+    new = sorted({name for name in names if name not in known.urls and name not in known.ids})
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if text and not text.endswith("\n"):
+        text += "\n"
+    with whole_file(path) as temporary:
+        temporary.write_text(text + "".join(f"{name}\n" for name in new), encoding="utf-8")
+    return new

@@ -1,0 +1,82 @@
+"""A list of image URLs (.txt .csv .jsonl .parquet); its further columns go along as provenance."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ParamsError
+
+LIST_SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An image to fetch, and what its list says of it; extra is a JSON object of the columns without a name here."""
+
+    url: str
+    page_url: str | None = None
+    licence: str | None = None
+    extra: str | None = None
+
+
+def read_list(path: Path) -> list[Wanted]:
+    """Return the images of a list, in its order, a repeated URL once. ParamsError where it can't be read as one."""
+    try:
+        rows = list(_READERS[path.suffix](path))
+    except (OSError, ValueError, csv.Error, pa.ArrowException) as fault:
+        raise ParamsError(f"{path} is not readable as a list of URLs: {fault}") from None
+    wanted: dict[str, Wanted] = {}
+    for number, row in enumerate(rows, start=1):
+        one = _wanted(row, path, number)
+        wanted.setdefault(one.url, one)
+    return list(wanted.values())
+
+
+def _wanted(row: object, path: Path, number: int) -> Wanted:
+    if not isinstance(row, Mapping):
+        raise ParamsError(f"{path}: entry {number} is not a mapping of columns to values")
+    values = {str(key).strip(): value for key, value in row.items() if value not in (None, "") and value == value}
+    names = {key.lower(): key for key in values}
+    url, page_url, licence = (
+        str(values.pop(names[name])).strip() if name in names else None for name in ("url", "page_url", "licence")
+    )
+    if licence is None and "license" in names:
+        licence = str(values.pop(names["license"])).strip()
+    if not url:
+        raise ParamsError(f"{path}: entry {number} has nothing in a column `url`; it has {', '.join(names) or 'none'}")
+    extra = json.dumps(values, ensure_ascii=False, sort_keys=True, default=str) if values else None
+    return Wanted(url, page_url, licence, extra)
+
+
+def _text(path: Path) -> Iterator[Mapping[str, Any]]:
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield {"url": line}
+
+
+def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        yield from csv.DictReader(file, restkey="more")
+
+
+def _json_lines(path: Path) -> Iterator[Any]:
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
+        if line.strip():
+            yield json.loads(line)
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()
+
+
+_READERS = {".txt": _text, ".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}

@@ -1,0 +1,256 @@
+"""A web server on loopback that misbehaves in every way a real one does, by path; it counts what it was asked."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+from PIL import Image
+
+
+def picture(number: int) -> bytes:
+    """Return a small PNG, another one for every number."""
+    held = io.BytesIO()
+    Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)).save(held, "PNG")
+    return held.getvalue()
+
+
+def huge_picture() -> bytes:
+    """Return a PNG whose header claims 60,000×60,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + picture(0)[33:]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        """Answer as the first part of the path says."""
+        with self.server.lock:
+            self.server.asked[self.path] += 1
+            self.server.agents.add(self.headers["User-Agent"])
+            self.server.times.setdefault(self.path, []).append(time.monotonic())
+        kind = self.path.strip("/").split("/")[0].split(".")[0].replace("-", "_")
+        try:
+            getattr(self, f"on_{kind}", self.on_missing)()
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def reply(self, body: bytes = b"", status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def number(self) -> int:
+        return int(self.path.rsplit("/", 1)[1].split(".")[0])
+
+    def on_robots(self) -> None:
+        self.reply(self.server.robots, self.server.robots_status, Content_Type="text/plain")
+
+    def on_missing(self) -> None:
+        self.reply(b"no", 404)
+
+    def on_image(self) -> None:
+        self.reply(picture(self.number()), Content_Type="image/png")
+
+    def on_slowish(self) -> None:
+        time.sleep(0.02)
+        self.on_image()
+
+    def on_tagged(self) -> None:
+        """An image with an ETag, which `server.edition` changes."""
+        tag = f'"{self.number()}-{self.server.edition}"'
+        if self.headers["If-None-Match"] == tag:
+            self.send_response(304)
+            self.end_headers()
+        else:
+            self.reply(picture(self.number() + 1000 * self.server.edition), ETag=tag)
+
+    def on_dated(self) -> None:
+        date = "Wed, 21 Oct 2015 07:28:00 GMT"
+        if self.headers["If-Modified-Since"] == date:
+            self.send_response(304)
+            self.end_headers()
+        else:
+            self.reply(picture(self.number()), Last_Modified=date)
+
+    def on_forbidden(self) -> None:
+        self.on_image()
+
+    def on_noai(self) -> None:
+        self.reply(picture(1), X_Robots_Tag="noai, noimageai")
+
+    def on_gone(self) -> None:
+        self.reply(b"", 410)
+
+    def on_broken(self) -> None:
+        self.reply(b"", 500)
+
+    def on_once(self) -> None:
+        """Fails at first."""
+        self.reply(b"", 503) if self.server.asked[self.path] == 1 else self.on_image()
+
+    def on_later(self) -> None:
+        """Wants to be left alone for a second at first."""
+        self.reply(b"", 429, Retry_After="1") if self.server.asked[self.path] == 1 else self.on_image()
+
+    def on_never(self) -> None:
+        self.reply(b"", 503, Retry_After="86400")
+
+    def on_page(self) -> None:
+        self.reply(b"<html>", Content_Type="image/png")
+
+    def on_endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        for _ in range(10_000):
+            self.wfile.write(b"x" * 10_000)
+
+    def on_headers(self) -> None:
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(5_000):
+            self.wfile.write(b"X-%d: " % number + b"x" * 10_000 + b"\r\n")
+
+    def on_declared(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(10**12))
+        self.end_headers()
+        self.close_connection = True
+
+    def on_drip(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        for _ in range(100):
+            self.wfile.write(b"x")
+            self.wfile.flush()
+            if self.server.closing.wait(0.1):
+                return
+
+    def on_silent(self) -> None:
+        self.server.closing.wait(10)
+        self.close_connection = True
+
+    def on_bomb(self) -> None:
+        self.reply(gzip.compress(b"\0" * 20_000_000), Content_Encoding="gzip")
+
+    def on_packed(self) -> None:
+        self.reply(gzip.compress(picture(7)), Content_Encoding="gzip")
+
+    def on_huge(self) -> None:
+        self.reply(huge_picture())
+
+    def on_short(self) -> None:
+        self.reply(picture(2)[:-20], Content_Length=str(len(picture(2))))
+        self.close_connection = True
+
+    def on_chunks(self) -> None:
+        """A chunked body that breaks off."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"50\r\n" + picture(3)[:0x20])
+        self.close_connection = True
+
+    def on_reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+    def on_gallery(self) -> None:
+        """A page with two images and a link to the next page and back; the fifth asks not to be used."""
+        number = self.number()
+        refused = '<meta name="robots" content="noai">' if number == 5 else ""
+        self.reply(
+            f"""<html><head>{refused}</head><body><a class="post" href="/gallery/{number + 1}.html#top">next</a>
+            <a class="post" href="/gallery/{number + 2}.html">skip</a> <a href="/elsewhere/1.html">out</a>
+            <a class="post" href="http://other.example/gallery/9.html">away</a> <a class="post" href="http://[">bad</a>
+            <img class="full" src="../image/{number}.png"><img class="full" src="/image/{number + 1}.png">
+            <img src="/image/99.png"></body></html>""".encode(),
+            Content_Type="text/html",
+        )
+
+    def on_posts(self) -> None:
+        """The pages of an image board's API: three with two images each, of which the last is for members."""
+        page = int(self.path.rpartition("=")[2])
+        posts = [
+            {
+                "id": 2 * page + at,
+                "file_url": f"/image/{2 * page + at}.png",
+                "tag": {"artist": f"a{page}"},
+                "rating": "g",
+            }
+            for at in range(2)
+        ]
+        if page == 3:
+            del posts[1]["file_url"]
+        self.reply(json.dumps({"posts": posts if page <= 3 else []}).encode(), Content_Type="application/json")
+
+    def on_loop(self) -> None:
+        self.reply(b"", 302, Location="/loop/back" if self.path == "/loop" else "/loop")
+
+    def on_stairs(self) -> None:
+        self.reply(b"", 302, Location=f"/stairs/{self.number() + 1}")
+
+    def on_moved(self) -> None:
+        self.reply(b"", 301, Location="/image/8.png")
+
+    def on_to_file(self) -> None:
+        self.reply(b"", 302, Location="file:///etc/passwd")
+
+    def on_to_forbidden(self) -> None:
+        self.reply(b"", 302, Location="/forbidden/1.png")
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: Counter[str] = Counter()
+        self.times: dict[str, list[float]] = {}
+        self.agents: set[str] = set()
+        self.lock, self.closing = threading.Lock(), threading.Event()
+        self.edition = 0
+        self.robots, self.robots_status = b"User-agent: *\nDisallow: /forbidden/\n", 200
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.shutdown()
+            thread.join()

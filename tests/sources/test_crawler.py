@@ -1,0 +1,230 @@
+"""A crawl through the real crawler process, against a server on loopback that misbehaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StageError
+from pipeline.params import CrawlParams, Params
+from pipeline.records import read_rows, shard_paths
+from pipeline.sources.importing import import_source
+from pipeline.sources.provenance import CRAWLED_SCHEMA
+from pipeline.sources.takedown import Takedown
+from pipeline.workers import Workers
+from tests.sources.server import Server, picture, serving
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def crawl(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CrawlParams:
+    """Settings for a server next door; the store is in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+    haste = {"allow_private": True, "delay": 0.0, "per_host": 8, "backoff": 0.01, "timeout": 1.0, "min_success": 0.0}
+    return params.crawl.model_copy(update={**haste, "max_bytes": 1_000_000, "max_pixels": 1_000_000})
+
+
+def fetch(urls: list[str], crawl: CrawlParams, takedown: Takedown = Takedown()) -> dict[str, dict]:  # noqa: B008
+    """Import a list of URLs and return its rows by URL."""
+    Path("urls.txt").write_text("\n".join(urls))
+    import_source(Path("urls.txt"), crawl, Path("raw"), Workers(), takedown)
+    rows = [row for shard in shard_paths(Path("raw")) for row in read_rows(shard, CRAWLED_SCHEMA.names)]
+    assert [row["row"] for row in rows] == list(range(len(rows)))
+    assert [row["path"] for row in rows] == sorted(urls)
+    return {row["url"]: row for row in rows}
+
+
+def test_every_way_to_misbehave_is_a_row_with_its_reason(server: Server, crawl: CrawlParams, capfd) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{free.getsockname()[1]}/a.png"
+    expected = {
+        "/image/1.png": None,
+        "/packed/7.png": None,
+        "/moved": None,
+        "/once/4.png": None,
+        "/later/5.png": None,
+        "/gone": "4xx",
+        "/broken": "5xx",
+        "/never": "5xx",
+        "/page.png": "not an image",
+        "/endless": "too large",
+        "/declared": "too large",
+        "/headers": "too large",
+        "/bomb": "too large",
+        "/drip": "too slow",
+        "/silent": "timeout",
+        "/huge.png": "too many pixels",
+        "/short": "truncated",
+        "/chunks": "truncated",
+        "/reset": "connection lost",
+        "/loop": "redirect loop",
+        "/stairs/1": "redirect loop",
+        "/to-file": "unsafe redirect",
+        "/to-forbidden": "robots",
+        "/forbidden/1.png": "robots",
+        "/noai/1.png": "opted out",
+    }
+    reasons = {server.address + path: reason for path, reason in expected.items()}
+    reasons |= {
+        closed: "refused",
+        "http://nowhere.invalid/a.png": "dns",
+        "ftp://127.0.0.1/a": "bad url",
+        "word": "bad url",
+    }
+    rows = fetch(list(reasons), crawl)
+    assert {url: row["error"] for url, row in rows.items()} == reasons
+    assert all((row["image"]["bytes"] is None) == (row["error"] is not None) for row in rows.values())
+    assert rows[f"{server.address}/image/1.png"]["image"]["bytes"] == picture(1)
+    assert server.asked["/broken"] == 1 + crawl.retries
+    assert server.asked["/never"] == server.asked["/gone"] == server.asked["/page.png"] == server.asked["/drip"] == 1
+    first, second = server.times["/later/5.png"]
+    assert second - first >= 1.0
+    assert server.asked["/forbidden/1.png"] == 0
+    assert server.asked["/robots.txt"] == 1
+    assert server.agents == {crawl.user_agent}
+    printed = capfd.readouterr().out
+    assert "crawl: 5 of 29 URLs gave an image" in printed
+    assert "2  truncated" in printed
+
+
+def test_provenance(server: Server, crawl: CrawlParams) -> None:
+    Path("urls.csv").write_text(
+        f"URL,page_url,license,tags\n{server.address}/moved,https://a.example/p,CC0,cat dog\n{server.address}/gone,,,\n"
+    )
+    import_source(Path("urls.csv"), crawl, Path("raw"), Workers())
+    gone, moved = read_rows(Path("raw/00000.parquet"), CRAWLED_SCHEMA.names)
+    assert (moved["page_url"], moved["licence"], moved["extra"]) == (
+        "https://a.example/p",
+        "CC0",
+        '{"tags": "cat dog"}',
+    )
+    assert (moved["final_url"], moved["http_status"]) == (f"{server.address}/image/8.png", 200)
+    assert (moved["content_type"], moved["source"]) == ("image/png", "urls.csv")
+    assert (gone["http_status"], gone["extra"], gone["id"]) == (410, None, None)
+    assert moved["fetched_at"] is not None
+
+
+def test_a_refresh_asks_only_for_what_is_new_or_changed(server: Server, crawl: CrawlParams) -> None:
+    urls = [f"{server.address}/{kind}/1.png" for kind in ("image", "tagged", "dated")]
+    half_written = Path(".pipeline/crawl/objects/ab/.abcd.1-00000000")
+    half_written.parent.mkdir(parents=True)
+    half_written.touch()
+    first = fetch(urls, crawl)
+    assert not half_written.exists()
+    shards = Path("raw/00000.parquet").read_bytes()
+    assert fetch(urls, crawl) == first
+    assert Path("raw/00000.parquet").read_bytes() == shards
+    assert [server.asked[url.removeprefix(server.address)] for url in urls] == [1, 2, 2]
+    server.edition = 1
+    changed = fetch([*urls, f"{server.address}/image/2.png"], crawl)
+    assert changed[urls[1]]["image"]["bytes"] == picture(1001)
+    assert changed[urls[0]] == {**first[urls[0]], "row": 1}
+    assert server.asked["/image/1.png"] == 1
+    objects = [path for path in Path(".pipeline/crawl/objects").rglob("*") if path.is_file()]
+    assert len(objects) == 3, "the changed image's old bytes are gone, and /dated/1 is /image/1's"
+
+
+def test_older_bytes_outlive_a_passing_fault_but_not_a_refusal(server: Server, crawl: CrawlParams, monkeypatch) -> None:
+    url = f"{server.address}/tagged/1.png"
+    first = fetch([url], crawl)[url]
+    handler = server.RequestHandlerClass
+    monkeypatch.setattr(handler, "on_tagged", handler.on_broken)
+    row = fetch([url], crawl)[url]
+    assert (row["id"], row["error"], row["refresh_error"]) == (first["id"], None, "5xx")
+    monkeypatch.setattr(handler, "on_tagged", handler.on_noai)
+    row = fetch([url], crawl)[url]
+    assert (row["id"], row["error"], row["refresh_error"]) == (None, "opted out", None)
+    assert not [path for path in Path(".pipeline/crawl/objects").rglob("*") if path.is_file()]
+
+
+def test_private_addresses_are_refused_also_behind_a_name(server: Server, crawl: CrawlParams) -> None:
+    public = crawl.model_copy(update={"allow_private": False})
+    urls = [f"http://{host}:{server.server_port}/image/1.png" for host in ("127.0.0.1", "localhost", "2130706433")]
+    urls += [f"http://[::ffff:127.0.0.1]:{server.server_port}/image/1.png"]
+    assert {row["error"] for row in fetch(urls, public).values()} == {"private address"}
+    assert not server.asked
+
+
+def test_overrides(server: Server, crawl: CrawlParams) -> None:
+    bold = crawl.model_copy(update={"obey_robots": False, "ignore_opt_out": True})
+    urls = [f"{server.address}/noai/1.png", f"{server.address}/forbidden/1.png"]
+    assert [row["error"] for row in fetch(urls, crawl).values()] == ["robots", "opted out"]
+    assert [row["error"] for row in fetch(urls, bold).values()] == [None, None]
+    assert [row["error"] for row in fetch(urls, crawl).values()] == ["robots", "opted out"]
+
+
+def test_too_few_images_fail_with_the_table(server: Server, crawl: CrawlParams) -> None:
+    urls = [f"{server.address}/{path}" for path in ("image/1.png", "gone", "broken")]
+    with pytest.raises(StageError, match=r"33\.3% of the URLs(.|\n)*1  4xx(.|\n)*1  5xx"):
+        fetch(urls, crawl.model_copy(update={"min_success": 0.5}))
+    assert server.asked["/gone"] == 1
+    fetch(urls, crawl)
+    assert server.asked["/gone"] == 2, "a crawl that failed tries again what had failed"
+
+
+def test_what_is_taken_down_is_not_asked_for(server: Server, crawl: CrawlParams) -> None:
+    urls = [f"{server.address}/image/{number}.png" for number in range(3)]
+    first = fetch(urls, crawl)
+    takedown = Takedown(frozenset({urls[0]}), frozenset({first[urls[1]]["id"]}))
+    rows = fetch(urls, crawl, takedown)
+    assert [rows[url]["error"] for url in urls] == ["taken down", "taken down", None]
+    assert rows[urls[0]]["image"]["bytes"] is rows[urls[1]]["image"]["bytes"] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        pytest.param(200, b"User-agent: *\nDisallow: /\n\nUser-agent: anime-dcgan\nAllow: /\n", None, id="by name"),
+        pytest.param(200, b"User-agent: Anime-DCGAN\nDisallow: /image/\n", "robots", id="refused by name"),
+        pytest.param(200, b"\xff\x00<html>", None, id="garbage"),
+        pytest.param(200, b"#" * 900_000, None, id="large"),
+        pytest.param(404, b"User-agent: *\nDisallow: /\n", None, id="none"),
+        pytest.param(503, b"", "robots", id="broken"),
+    ],
+)
+def test_robots(server: Server, crawl: CrawlParams, status: int, body: bytes, reason: str | None) -> None:
+    server.robots, server.robots_status = body, status
+    url = f"{server.address}/image/1.png"
+    assert fetch([url], crawl)[url]["error"] == reason
+
+
+def test_requests_to_a_host_keep_their_distance(server: Server, crawl: CrawlParams) -> None:
+    fetch([f"{server.address}/image/{number}.png" for number in range(5)], crawl.model_copy(update={"delay": 0.2}))
+    moments = sorted(moment for asked in server.times.values() for moment in asked)
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    assert min(gaps) > 0.15, "0.2 s, but for how punctual a busy machine is"
+
+
+def test_sigterm_ends_the_crawler_too(server: Server, crawl: CrawlParams, root: Path) -> None:
+    Path("urls.txt").write_text("\n".join(f"{server.address}/silent/{number}.png" for number in range(8)))
+    code = (
+        "import sys, signal; from pathlib import Path; from pipeline.params import CrawlParams;"
+        "from pipeline.sources.importing import import_source; from pipeline.workers import Workers;"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143));"
+        "import_source(Path('urls.txt'), CrawlParams.model_validate_json(sys.argv[1]), Path('raw'), Workers())"
+    )
+    slow = crawl.model_copy(update={"timeout": 60.0}).model_dump_json()
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    process = subprocess.Popen([sys.executable, "-c", code, slow], env=environment, stderr=subprocess.PIPE)
+    while not any(path.startswith("/silent") for path in server.asked):
+        time.sleep(0.05)
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate()  # the crawler has the same standard error: this returns when both are gone
+    assert process.returncode == 143
+    assert time.monotonic() - started < 5

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.params import Params
+from pipeline.records import read_rows
+from pipeline.sources.importing import import_source
+from pipeline.sources.provenance import CRAWLED_SCHEMA, PROVENANCE
+from pipeline.sources.sidecars import provenance_of, tag_fault
+from pipeline.workers import Workers
+
+TOLD = {
+    "file_url": "https://a.example/1.png",
+    "source": "https://artist.example/9",
+    "tag_string": "smile 1girl",
+    "rating": "g",
+    "tags_artist": ["someone"],
+    "md5": "0" * 32,
+}
+
+
+def test_what_a_side_car_tells() -> None:
+    told = provenance_of(json.dumps(TOLD).encode())
+    assert (told["url"], told["page_url"]) == ("https://a.example/1.png", "https://artist.example/9")
+    assert json.loads(told["extra"]) == {"tags": ["smile", "1girl"], "artist": ["someone"], "rating": "g"}
+    assert told["http_status"] is None
+
+
+@pytest.mark.parametrize("data", [None, b"", b"\xff", b"[1]", b"[" * 100_000, b"{}", b'{"url": 3, "tags": {}}'])
+def test_one_that_tells_nothing(data: bytes | None) -> None:
+    assert provenance_of(data) == dict.fromkeys(PROVENANCE)
+
+
+@pytest.mark.parametrize(
+    ("require", "refuse", "fault"),
+    [
+        pytest.param([], [], None, id="no filter"),
+        pytest.param(["smile", "rating:g"], ["rating:e"], None, id="passes"),
+        pytest.param(["SMILE"], [], None, id="case"),
+        pytest.param(["smile", "hat"], [], "required tag missing", id="missing"),
+        pytest.param(["hat"], ["1girl"], "refused tag", id="refused first"),
+        pytest.param([], ["rating:G"], "refused tag", id="rating"),
+        pytest.param([], ["smil"], None, id="whole words"),
+    ],
+)
+def test_tags(require: list[str], refuse: list[str], fault: str | None) -> None:
+    assert tag_fault(provenance_of(json.dumps(TOLD).encode()), require, refuse) == fault
+
+
+def test_an_image_of_which_nothing_is_known() -> None:
+    assert tag_fault(None, ["smile"], []) == "required tag missing"
+    assert tag_fault(None, [], ["smile"]) is None
+
+
+def test_a_folder_of_gallery_dl(params: Params, tmp_path: Path, picture: np.ndarray, save) -> None:
+    folder = tmp_path / "gallery"
+    folder.mkdir()
+    for name, rating in (("a.png", "g"), ("b.png", "e")):
+        (folder / name).write_bytes(save(picture, "PNG"))
+        (folder / f"{name}.json").write_text(json.dumps(TOLD | {"rating": rating}))
+    (folder / "c.png").write_bytes(save(picture, "PNG"))
+    (folder / "info.json").write_text("{}")
+    crawl = params.crawl.model_copy(update={"refuse_tags": ["rating:e"]})
+    import_source(folder, crawl, tmp_path / "raw", Workers())
+    rows = list(read_rows(tmp_path / "raw/00000.parquet", CRAWLED_SCHEMA.names))
+    assert [(row["path"], row["error"]) for row in rows] == [
+        ("a.png", None),
+        ("b.png", "refused tag"),
+        ("c.png", None),
+        ("info.json", "not an image"),
+    ]
+    assert [row["url"] for row in rows] == ["https://a.example/1.png"] * 2 + [None] * 2
+    assert rows[1]["image"]["bytes"] is None

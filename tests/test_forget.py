@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import paths
+from pipeline.errors import ParamsError
+from pipeline.forget import forget
+from pipeline.packing import INDEX_SCHEMA
+from pipeline.sources.crawler import store_folder
+from pipeline.sources.store import Fetched, Store
+from pipeline.sources.takedown import read_takedown
+from pipeline.sources.urls import Wanted
+from pipeline.tracking import open_store
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+)
+
+URLS = [f"http://a.example/{number}.png" for number in range(3)]
+
+
+@pytest.fixture
+def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two images in the store of a project, the first of them under two URLs; return the three URLs' ids."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = Store(store_folder())
+    store.begin("key", [Wanted(url) for url in URLS], "policy")
+    digests = [store.keep(data) for data in (b"one", b"one", b"two")]
+    for url, digest in zip(URLS, digests, strict=True):
+        store.record("key", url, "policy", Fetched(1.0, sha256=digest, size=3), passing=False)
+    store.close()
+    return digests
+
+
+def put_in_cache(tmp_path: Path, ids: list[str]) -> str:
+    """Put a version of data/faces that trains on these into DVC's cache, and return its digest."""
+    table = pa.table(
+        {"array": ["train"] * len(ids), "index": range(len(ids)), "row": range(len(ids)), "id": ids},
+        schema=INDEX_SCHEMA,
+    )
+    paths.FACES.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, paths.FACES / "index.parquet")
+    subprocess.run(["dvc", "add", "--quiet", "data/faces"], cwd=tmp_path, check=True)
+    return next(line.split()[-1] for line in Path("data/faces.dvc").read_text().splitlines() if "md5:" in line)
+
+
+def test_the_bytes_and_all_their_urls_go(ids: list[str]) -> None:
+    told = forget([URLS[0]])
+    takedown = read_takedown(paths.TAKEDOWN)
+    assert (takedown.urls, takedown.ids) == (set(URLS[:2]), {ids[0]})
+    assert "3 names added" in told
+    assert "1 files removed" in told
+    assert [path.read_bytes() for path in Path(".pipeline/crawl/objects").rglob("*") if path.is_file()] == [b"two"]
+    assert "0 names added" in forget([ids[0].upper()])
+
+
+def test_which_models_have_seen_it(ids: list[str], tmp_path: Path) -> None:
+    subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
+    subprocess.run(["dvc", "remote", "add", "--quiet", "shelf", str(tmp_path / "shelf")], cwd=tmp_path, check=True)
+    digests = {
+        "with": put_in_cache(tmp_path, ids),
+        "without": put_in_cache(tmp_path, ids[2:]),
+        "lost": "0" * 32 + ".dir",
+    }
+    from mlflow.entities import Dataset, DatasetInput
+
+    with open_store() as (client, experiment_id):
+        for name, digest in digests.items():
+            parent = client.create_run(experiment_id, run_name=name, tags={"kind": "invocation"})
+            tags = {"stage": "train", "mlflow.parentRunId": parent.info.run_id}
+            run = client.create_run(experiment_id, run_name="train", tags=tags)
+            entry = DatasetInput(Dataset("data/faces/train.npy", digest, "local", "x"))
+            client.log_inputs(run.info.run_id, datasets=[entry])
+    told = forget([ids[0]])
+    said = {
+        line.split()[0]: line.rpartition(": ")[2] for line in told.splitlines() if line.startswith("  ") and ")" in line
+    }
+    assert said == {
+        "with": "has seen it",
+        "without": "has not",
+        "lost": "its data is no longer in DVC's cache",
+    }
+    assert "data/faces here, and what was trained on it: never had it" in told
+    assert "dvc gc --workspace --cloud --remote shelf" in told
+    assert told.count("mlflow runs delete --run-id") == 4
+
+
+@pytest.mark.parametrize("name", ["face.png", "abcdef", "ftp://a/b"])
+def test_any_other_name_is_refused_and_nothing_written(ids: list[str], name: str) -> None:
+    with pytest.raises(ParamsError, match="neither a URL nor an id"):
+        forget([URLS[0], name])
+    assert not paths.TAKEDOWN.exists()
