@@ -298,6 +298,8 @@ def cleaning(
         folder=out or form.folder,
     )
     signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))  # so that the experiments are ended too
+    # They are ended as Ctrl-C would, which is ignored by what a shell starts in the background, and by its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with _faults():
         levels, failures = run_study(form, jobs, typer.echo)
         typer.echo("\n" + write_study(levels, form.settings, form.folder))

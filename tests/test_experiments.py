@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,15 @@ def test_one_begins_after_another_and_then_they_run_side_by_side(project: Path, 
     assert len(found) == 2
 
 
+@pytest.fixture
+def heeded_interrupts() -> Iterator[None]:
+    """Tests that run in the background ignore Ctrl-C, and so would what they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_closing_ends_what_runs_and_starts_nothing_more(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     act(project, monkeypatch, "trap 'touch interrupted; exit 1' INT; touch begun; sleep 30 >/dev/null 2>&1 & wait")
     experimenter, faults = Experimenter("cleaning"), []
