@@ -226,7 +226,10 @@ class Asker(Spider):
         """Return what a whole response comes to."""
         location = header(response.headers, "Location")
         if response.status in (301, 302, 303, 307, 308) and location:
-            return urljoin(url, location)
+            try:
+                return urljoin(url, location)
+            except ValueError:
+                return _failed("unsafe redirect", url)
         fetched = Fetched(
             fetched_at=time.time(),
             status=response.status,

@@ -178,7 +178,10 @@ def _item(site: Site, api: Json, item: Any, url: str) -> Iterator[Wanted]:
     link = _at(item, api.url)
     if not isinstance(link, str) or not link:
         return
-    whole = urljoin(url, link)
+    try:
+        whole = urljoin(url, link)
+    except ValueError:  # no address, such as http://[x
+        return
     if not allowed(site, whole):
         return
     licence = _at(item, api.licence) if api.licence else None

@@ -217,6 +217,12 @@ class Handler(BaseHTTPRequestHandler):
     def on_to_file(self) -> None:
         self.reply(b"", 302, Location="file:///etc/passwd")
 
+    def on_to_nowhere(self) -> None:
+        self.reply(b"", 302, Location="http://[x")
+
+    def on_after_all_time(self) -> None:
+        self.reply(b"", 404, Retry_After="Mon, 01 Jan 99999999999 00:00:00 GMT")
+
     def on_to_forbidden(self) -> None:
         self.reply(b"", 302, Location="/forbidden/1.png")
 

@@ -32,6 +32,8 @@ def test_opts_out(headers: list[str], out: bool) -> None:
         pytest.param("Thu, 01 Jan 1970 00:00:00 GMT", 0.0, id="past"),
         pytest.param("soon", 0.0, id="word"),
         pytest.param("9" * 5000, 999999999.0, id="for ever"),
+        pytest.param("Mon, 01 Jan 99999999999 00:00:00 GMT", 0.0, id="after all time"),
+        pytest.param("Mon, 01 Jan 2026 00:00:00 +99999999999999999999", 0.0, id="nowhere on Earth"),
     ],
 )
 def test_retry_after(header: str | None, seconds: float) -> None:

@@ -75,6 +75,8 @@ def test_every_way_to_misbehave_is_a_row_with_its_reason(server: Server, crawl: 
         "/loop": "redirect loop",
         "/stairs/1": "redirect loop",
         "/to-file": "unsafe redirect",
+        "/to-nowhere": "unsafe redirect",
+        "/after-all-time": "4xx",
         "/to-forbidden": "robots",
         "/forbidden/1.png": "robots",
         "/noai/1.png": "opted out",
@@ -98,7 +100,7 @@ def test_every_way_to_misbehave_is_a_row_with_its_reason(server: Server, crawl: 
     assert server.asked["/robots.txt"] == 1
     assert server.agents == {crawl.user_agent}
     printed = capfd.readouterr().out
-    assert "crawl: 5 of 29 URLs gave an image" in printed
+    assert "crawl: 5 of 31 URLs gave an image" in printed
     assert "2  truncated" in printed
 
 

@@ -98,7 +98,15 @@ def test_a_site_that_is_not_there(server: Server, crawl: CrawlParams, capfd) -> 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"\xff\x00<", b"[" * 100_000, b'{"posts": {}}', b'{"posts": [1, null, {"file_url": 3}]}', b"<a class=post>"],
+    [
+        b"",
+        b"\xff\x00<",
+        b"[" * 100_000,
+        b'{"posts": {}}',
+        b'{"posts": [1, null, {"file_url": 3}]}',
+        b'{"posts": [{"file_url": "http://[x"}]}',
+        b"<a class=post>",
+    ],
 )
 def test_what_is_no_page_of_its_kind_gives_nothing(body: bytes) -> None:
     start = ["http://127.0.0.1/{page}"]
