@@ -27,7 +27,8 @@ def literals(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
-        yield from (part.value for part in node.values if isinstance(part, ast.Constant))
+        for part in node.values:
+            yield from literals(part)
     elif not isinstance(node, ast.FormattedValue | ast.keyword):
         for child in ast.iter_child_nodes(node):
             yield from literals(child)
@@ -50,9 +51,8 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
         elif isinstance(node, ast.Call) and any(name_of(word.value) == "stderr" for word in node.keywords):
             yield node
         elif is_validator(node):
-            yield from (
-                one.exc for one in ast.walk(node) if isinstance(one, ast.Raise) and isinstance(one.exc, ast.Call)
-            )
+            faults = (one.exc for one in ast.walk(node) if isinstance(one, ast.Raise))
+            yield from (fault for fault in faults if isinstance(fault, ast.Call))
 
 
 def messages(root: Path) -> Iterator[tuple[str, list[str]]]:
