@@ -1,4 +1,4 @@
-"""The commands of README.md and docs/ on a miniature project that has run, in their order; a command again only once."""
+"""The commands of README.md and docs/, in their order, on a miniature project that has run; each only once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stand_ins(copy: Project) -> Callable[[str], str]:
     faces = copy.folder.parent / "faces"
     faces.mkdir()
     for number in range(120):
-        (faces / f"{number:07}").write_bytes(encode_png(draw(number, 48)))
+        (faces / f"{number:07}").write_bytes(encode_png(draw(0, number, 48)))
     known = {
         "/data/my-crawl": str(faces),
         "/data/my-clean-faces": str(faces),
