@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -95,14 +95,14 @@ def import_source(
     with open_source(dataroot, crawl, takedown) as units:
         if not units:
             raise StageError(f"dataroot {dataroot} holds no files")
-        job = partial(_import_unit, crawl=crawl, target=target.absolute(), ids=takedown.ids)
+        job = partial(_import_unit, crawl=crawl, target=target.absolute(), takedown=takedown)
         jobs = list(enumerate(units))
         summaries = list(workers.map(job, jobs, label="crawl-import", sizes=[unit.images for unit in units]))
     remove_unfinished(target)
     return summaries
 
 
-def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path, ids: Set[str]) -> ShardSummary:
+def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path, takedown: Takedown) -> ShardSummary:
     number, unit = job
     splits: Counter[str] = Counter()
     errors: Counter[str] = Counter()
@@ -110,7 +110,7 @@ def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path, ids: S
 
     def rows() -> Iterator[dict[str, Any]]:
         for row, item in enumerate(unit.read(), start=unit.first_row):
-            record = to_row(row, item, crawl, ids)
+            record = to_row(row, item, crawl, takedown)
             if record["error"] is None:
                 splits[record["split"]] += 1
             else:
@@ -122,10 +122,10 @@ def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path, ids: S
     return ShardSummary(splits, errors, digest.hexdigest())
 
 
-def to_row(row: int, item: Item, crawl: CrawlParams, taken_down: Set[str] = frozenset()) -> dict[str, Any]:
+def to_row(row: int, item: Item, crawl: CrawlParams, takedown: Takedown = NOTHING) -> dict[str, Any]:
     """Return one row of a shard: the file's id, size, format and split, or why it can't be read.
 
-    taken_down: ids of which nothing but the row is to be left.
+    Of what is taken down nothing but the row is left.
     """
     record: dict[str, Any] = {
         "row": row,
@@ -145,7 +145,7 @@ def to_row(row: int, item: Item, crawl: CrawlParams, taken_down: Set[str] = froz
         return record | {"split": split_of(item.path.encode(), crawl.holdout_fraction)}
     record["id"] = hashlib.sha256(item.data).hexdigest()
     record["split"] = split_of(item.data if item.split_by is None else item.split_by, crawl.holdout_fraction)
-    if record["id"] in taken_down:
+    if takedown.covers(record["id"], record.get("url"), record.get("final_url")):
         return record | {"error": TAKEN_DOWN, "pristine": None}
     if fault := tag_fault(item.provenance, crawl.require_tags, crawl.refuse_tags):
         return record | {"error": fault, "pristine": None}
