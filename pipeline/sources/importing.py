@@ -20,8 +20,10 @@ from pipeline.records import write_shard
 from pipeline.sources.archive import TAR_SUFFIXES, ZIP_SUFFIXES, archive_units
 from pipeline.sources.builtin import builtin_units
 from pipeline.sources.crawler import listed_units, site_units
+from pipeline.sources.crop import face_rows, open_cascade, read_cascade, require_faces, with_faces
 from pipeline.sources.folder import folder_units
 from pipeline.sources.items import Item, Unit
+from pipeline.sources.numbering import number_rows
 from pipeline.sources.sidecars import tag_fault
 from pipeline.sources.site import read_site
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
@@ -87,30 +89,43 @@ def import_source(
 ) -> list[ShardSummary]:
     """Write a dataroot's files as shards (records.RAW_SCHEMA) into the folder target, one row a file.
 
-    Of what is taken down, a row is left that says so. The folder is emptied first. The shards are the same for the same
-    input, whatever the number of workers.
+    With crawl.crop, one row a face (crop.with_faces), and one for each file that gives none. Of what is taken down, a
+    row is left that says so. The folder is emptied first. The shards are the same for the same input, whatever the
+    number of workers. ParamsError where the cascade is unusable, StageError where it finds no face at all.
     """
+    cascade_text = read_cascade(crawl.crop)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     with open_source(dataroot, crawl, takedown) as units:
         if not units:
             raise StageError(f"dataroot {dataroot} holds no files")
-        job = partial(_import_unit, crawl=crawl, target=target.absolute(), takedown=takedown)
+        job = partial(_import_unit, crawl=crawl, target=target.absolute(), takedown=takedown, cascade_text=cascade_text)
         jobs = list(enumerate(units))
         summaries = list(workers.map(job, jobs, label="crawl-import", sizes=[unit.images for unit in units]))
+    if cascade_text is not None:
+        faces = sum(summary.splits.total() for summary in summaries)
+        require_faces(faces, sum((summary.errors for summary in summaries), Counter()), crawl.crop)
+        number_rows(target, workers)
     remove_unfinished(target)
     return summaries
 
 
-def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path, takedown: Takedown) -> ShardSummary:
+def _import_unit(
+    job: tuple[int, Unit], crawl: CrawlParams, target: Path, takedown: Takedown, cascade_text: str | None
+) -> ShardSummary:
     number, unit = job
     splits: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     digest = hashlib.sha256()
+    cascade = None if cascade_text is None else open_cascade(cascade_text)
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def records() -> Iterator[dict[str, Any]]:
         for row, item in enumerate(unit.read(), start=unit.first_row):
             record = to_row(row, item, crawl, takedown)
+            yield from [record] if cascade is None else face_rows(record, cascade, crawl.crop, takedown)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for record in records():
             if record["error"] is None:
                 splits[record["split"]] += 1
             else:
@@ -118,7 +133,7 @@ def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path, takedo
             digest.update(f"{record['path']}\0{record['id']}\n".encode())
             yield record
 
-    write_shard(target / f"{number:05d}.parquet", rows(), unit.schema)
+    write_shard(target / f"{number:05d}.parquet", rows(), unit.schema if cascade is None else with_faces(unit.schema))
     return ShardSummary(splits, errors, digest.hexdigest())
 
 
