@@ -65,7 +65,10 @@ def forget(names: Sequence[str]) -> str:
 
 
 def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Return the URLs and ids that are meant: those named, the bytes behind the URLs, and all URLs of these bytes."""
+    """Return the URLs and ids that are meant: those named, the bytes behind the URLs, and all URLs of these bytes.
+
+    With a face its whole picture and that one's other faces: cut out with another margin, it would be another id.
+    """
     urls = {name for name in names if is_url(name)}
     ids = {name.lower() for name in names if re.fullmatch(r"[0-9a-fA-F]{64}", name)}
     if unknown := [name for name in names if name not in urls and name.lower() not in ids]:
@@ -74,6 +77,9 @@ def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
         )
     known = set(_crawled())
     ids |= {sha256 for url, sha256 in known if url in urls}
+    faces = set(_faces())
+    ids |= {parent for parent, sha256 in faces if sha256 in ids}
+    ids |= {sha256 for parent, sha256 in faces if parent in ids}
     urls |= {url for url, sha256 in known if sha256 in ids}
     return urls, ids
 
@@ -86,6 +92,13 @@ def _crawled() -> Iterator[tuple[str, str]]:
     for shard in shard_paths(paths.RAW):
         if "url" in pq.read_schema(shard).names:
             yield from ((row["url"], row["id"]) for row in read_rows(shard, ["url", "id"]) if row["id"])
+
+
+def _faces() -> Iterator[tuple[str, str]]:
+    """Yield (parent, id) of every face that was cut out of a picture, by the raw shards."""
+    for shard in shard_paths(paths.RAW):
+        if "parent" in pq.read_schema(shard).names:
+            yield from ((row["parent"], row["id"]) for row in read_rows(shard, ["parent", "id"]) if row["id"])
 
 
 def _repo() -> Repo | None:

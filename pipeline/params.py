@@ -35,6 +35,29 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class CropParams(Section):
+    """Whether whole pictures are cut to the faces on them, and by which cascade."""
+
+    kind: Literal["none", "anime_face"]
+    cascade: str | None
+    min_side: Positive
+    pad: Share
+    min_neighbors: Positive
+
+    @field_validator("cascade", mode="before")
+    @classmethod
+    def _blank_is_none(cls, path: object) -> object:
+        """`dvc exp run -S crawl.crop.cascade=` writes an empty string."""
+        return None if path == "" else path
+
+    @field_validator("cascade")
+    @classmethod
+    def _finder_has_a_cascade(cls, path: str | None, others: ValidationInfo) -> str | None:
+        if path is None and others.data.get("kind") == "anime_face":
+            raise ValueError("kind anime_face needs the path of an OpenCV cascade file")
+        return path
+
+
 class CrawlParams(Section):
     """What crawl-import takes in."""
 
@@ -43,6 +66,7 @@ class CrawlParams(Section):
     max_pixels: Positive
     require_tags: list[str]
     refuse_tags: list[str]
+    crop: CropParams
     user_agent: Annotated[str, Field(pattern=r"^[\x21-\x7e][\x20-\x7e]*$")]
     obey_robots: bool
     ignore_opt_out: bool

@@ -11,7 +11,9 @@ from pipeline import paths
 from pipeline.errors import ParamsError
 from pipeline.forget import forget
 from pipeline.packing import INDEX_SCHEMA
+from pipeline.records import RAW_SCHEMA, write_shard
 from pipeline.sources.crawler import store_folder
+from pipeline.sources.crop import with_faces
 from pipeline.sources.store import Fetched, Store
 from pipeline.sources.takedown import read_takedown
 from pipeline.sources.urls import Wanted
@@ -89,6 +91,16 @@ def test_which_models_have_seen_it(ids: list[str], tmp_path: Path) -> None:
     assert "data/faces here, and what was trained on it: never had it" in told
     assert "dvc gc --workspace --cloud --remote shelf" in told
     assert told.count("mlflow runs delete --run-id") == 4
+
+
+@pytest.mark.parametrize("named", ["parent", "face"])
+def test_a_face_and_its_whole_picture_go_together(ids: list[str], named: str) -> None:
+    face, other, foreign = "a" * 64, "b" * 64, "c" * 64
+    rows = [{"parent": ids[0], "id": face}, {"parent": ids[0], "id": other}, {"parent": ids[2], "id": foreign}]
+    write_shard(paths.RAW / "00000.parquet", iter([*rows, {"parent": ids[0], "id": None}]), with_faces(RAW_SCHEMA))
+    forget([ids[0] if named == "parent" else face])
+    takedown = read_takedown(paths.TAKEDOWN)
+    assert (takedown.urls, takedown.ids) == (set(URLS[:2]), {ids[0], face, other})
 
 
 @pytest.mark.parametrize("name", ["face.png", "abcdef", "ftp://a/b"])

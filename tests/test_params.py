@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
-from pipeline.params import EvaluateParams, FilterParams, Params, flatten, load_params, read_yaml, validate
+from pipeline.params import CropParams, EvaluateParams, FilterParams, Params, flatten, load_params, read_yaml, validate
 
 REFERENCE = {
     "dataroot": "data/builtin.yaml",
@@ -53,6 +53,11 @@ def test_reference_settings_are_as_published(params: Params) -> None:
         pytest.param("nz: 100\n", "", "nz: missing", id="missing key"),
         pytest.param("nc: 3", "nc: 2", "nc: must be 1", id="two channels"),
         pytest.param("holdout_fraction: 0.1", "holdout_fraction: 1.0", "crawl.holdout_fraction", id="nested"),
+        pytest.param("kind: none", "kind: face", "crawl.crop.kind: input should be 'none' or", id="no finder"),
+        pytest.param("kind: none", "kind: anime_face", "crawl.crop.cascade: kind anime_face needs", id="no cascade"),
+        pytest.param("min_side: 48", "min_side: 0", "crawl.crop.min_side: input should be greater", id="no side"),
+        pytest.param("pad: 0.25", "pad: .inf", "crawl.crop.pad: input should be less", id="endless margin"),
+        pytest.param("min_neighbors: 5", "min_neighbors: 0", "crawl.crop.min_neighbors: input", id="no agreement"),
         pytest.param("faded_white: 250.0", "faded_white: 20.0", "filter.faded_white: must be above", id="a negative"),
         pytest.param(
             "noise_filter: dct", "noise_filter: blur", "filter.noise_filter: input should be 'median'", id="no filter"
@@ -127,3 +132,5 @@ def test_a_choice_left_blank_on_the_command_line_is_none(root: Path) -> None:
         validate(FilterParams, section | {"noise_filter": ""}, Path("params.yaml"))
     section = read_yaml(root / "params.yaml")["evaluate"]
     assert validate(EvaluateParams, section | {"inception_weights": ""}, Path("params.yaml")).inception_weights is None
+    section = read_yaml(root / "params.yaml")["crawl"]["crop"]
+    assert validate(CropParams, section | {"cascade": ""}, Path("params.yaml")).cascade is None

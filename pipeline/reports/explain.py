@@ -17,9 +17,13 @@ from pipeline.errors import StageError
 from pipeline.params import FilterParams
 from pipeline.records import read_rows, shard_paths
 from pipeline.reports.names import printable
+from pipeline.sources.crop import CROP_FIELDS
 from pipeline.sources.provenance import PROVENANCE
 
 Verdict = dict[str, Any]
+
+# What only some sources know of an image; a shard has all columns of a kind or none.
+ORIGIN = {*PROVENANCE, *(field.name for field in CROP_FIELDS)}
 
 # Of an id, this many characters are enough; and of many images with one name, this many are explained.
 PREFIX, MOST = 6, 5
@@ -123,15 +127,23 @@ def _fate(verdict: Verdict) -> str:
 
 
 def _origin(raw: Path, row: int) -> list[str]:
-    """Return where a crawl found an image, by the raw shards; nothing for one that was not crawled."""
+    """Return where a crawl found an image, and which picture it was cut from, by the raw shards; else nothing."""
     for shard in shard_paths(raw):
-        if "url" not in pq.read_schema(shard).names:
+        known = [name for name in pq.read_schema(shard).names if name in ORIGIN]
+        if not known:
             continue
-        for record in read_rows(shard, ["row", "fetched_at", "licence", *PROVENANCE]):
+        for record in read_rows(shard, ["row", "fetched_at", "licence", *known]):
             if record["row"] == row:
-                told = {name.replace("_", " "): value for name, value in record.items() if name != "row"}
-                return [f"  {name}: {printable(str(value))}" for name, value in told.items() if value is not None]
+                told = {name.replace("_", " "): _text(value) for name, value in record.items() if name != "row"}
+                return [f"  {name}: {printable(text)}" for name, text in told.items() if text is not None]
     return []
+
+
+def _text(value: object) -> str | None:
+    """Return a column's value as it is shown; a box by its four numbers."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {number}" for name, number in value.items())
+    return None if value is None else str(value)
 
 
 def _error(raw: Path, row: int) -> str:

@@ -11,16 +11,27 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from scrapy import Request, Spider, exceptions, signals
+from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.http import Headers, Response
+from scrapy.robotstxt import RobotParser
 
 from pipeline.params import CrawlParams
 from pipeline.sources.addresses import is_public
 from pipeline.sources.courtesy import opts_out, retry_after
 from pipeline.sources.store import Fetched, Pending
+from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 
-# What may be otherwise in a moment, and is worth asking again.
-PASSING = frozenset({"dns", "refused", "timeout", "connection lost", "unreachable", "truncated", "5xx"})
+# A server that was not there at all; what may be otherwise in a moment, and is worth asking again; and what may be
+# otherwise tomorrow, so that older bytes stay.
+NO_SERVER = frozenset({"dns", "refused", "timeout", "connection lost", "unreachable"})
+WORTH_RETRYING = NO_SERVER | {"truncated", "5xx"}
+PASSING = WORTH_RETRYING | {"too slow"}
+
+PRIVATE = "private address"
+
+# So many URLs in a row that found no server, over crawl.max_wait seconds, and the rest of a host is not asked for.
+DEAD_AFTER = 10
 
 MAX_REDIRECTS = 10
 # Bytes of headers; browsers stop at about as many.
@@ -79,17 +90,48 @@ def bound_headers() -> None:
     HTTPClientParser.dataReceived = bounded  # type: ignore[method-assign]
 
 
+class BrokenRobotsError(Exception):
+    """A host has a robots.txt, but not now: nothing is taken, and nothing is known of what it allows."""
+
+
 class Robots(RobotsTxtMiddleware):
-    """Scrapy's robots.txt, but by status as RFC 9309 has it: without one all is allowed, from a broken one nothing."""
+    """Scrapy's robots.txt, but as RFC 9309 has it: without one all is allowed, from one that can't be had nothing."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        self._faults: dict[str, Exception] = {}
+
+    async def robot_parser(self, request: Request) -> RobotParser | None:
+        """Return a host's rules; raise the fault that kept robots.txt from being had."""
+        netloc = urlsplit(request.url).netloc
+        parser = await super().robot_parser(request)
+        if parser is None and netloc in self._faults:
+            if self._parsers.get(netloc, parser) is None:
+                self._parsers.pop(netloc, None)  # so that it is asked for again, as the image itself is
+            raise self._faults[netloc]
+        return parser
+
+    def _robots_error(self, exc: Exception, netloc: str) -> None:
+        if not isinstance(exc, exceptions.IgnoreRequest):  # that is one redirect too many: as good as none
+            as_for_image = _reason(exc, begun=False) in NO_SERVER | {PRIVATE}
+            self._faults[netloc] = exc if as_for_image else BrokenRobotsError(netloc)
+        super()._robots_error(exc, netloc)
 
     async def _parse_robots(self, response: Response, netloc: str, request: Request) -> None:
+        self._faults.pop(netloc, None)
         if response.status >= 500:
-            response = response.replace(body=b"User-agent: *\nDisallow: /\n")
+            self._faults[netloc] = BrokenRobotsError(netloc)
         elif response.status >= 400:
             response = response.replace(body=b"")
         elif len(response.body) > MAX_ROBOTS:
             response = response.replace(body=response.body[:MAX_ROBOTS])
         await super()._parse_robots(response, netloc, request)
+
+    def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
+        """Refuse what the rules forbid, and everything where they were answered with 5xx."""
+        if fault := self._faults.get(urlsplit(request.url).netloc):
+            raise fault
+        super().process_request_2(rp, request)
 
 
 def scrapy_settings(crawl: CrawlParams) -> dict[str, Any]:
@@ -128,41 +170,67 @@ def product(crawl: CrawlParams) -> str:
 
 @dataclass
 class Host:
-    """The moment, on the monotonic clock, before which a host wants to be left alone."""
+    """How it stands with a host; moments are on the monotonic clock.
+
+    not_before: until then it wants to be left alone. misses: the URLs, in a row, that found no server; since when; and
+    by which reason the last.
+    """
 
     not_before: float = 0.0
+    misses: int = 0
+    missing_since: float = 0.0
+    reason: str = ""
+
+    def note(self, reason: str | None) -> None:
+        """Take into account what came of a URL."""
+        if reason not in NO_SERVER:
+            self.misses = 0
+            return
+        if not self.misses:
+            self.missing_since = time.monotonic()
+        self.misses, self.reason = self.misses + 1, reason
+
+    def is_dead(self, patience: float) -> bool:
+        """Whether nothing was there for that many seconds, however often it was tried."""
+        return self.misses >= DEAD_AFTER and time.monotonic() - self.missing_since >= patience
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a server gave: a whole response, nothing newer than what is stored (unchanged), or a fault by its reason.
 
-    wait: the seconds that it asks to be left alone.
+    wait: the seconds that it asks to be left alone. broken_robots: only that keeps the answer from being known.
     """
 
     fetched: Fetched
     response: Response | None = None
     unchanged: bool = False
     wait: float = 0.0
+    broken_robots: bool = False
+
+    @property
+    def worth_retrying(self) -> bool:
+        """Whether the fault, if there is one, may be gone in a moment; 429 is Too Many Requests."""
+        return self.fetched.reason in WORTH_RETRYING or self.fetched.status == 429
 
     @property
     def passing(self) -> bool:
-        """Whether the fault, if there is one, may be gone in a moment; 429 is Too Many Requests."""
-        return self.fetched.reason in PASSING or self.fetched.status == 429
+        """Whether the fault, if there is one, may be gone tomorrow."""
+        return self.worth_retrying or self.fetched.reason in PASSING or self.broken_robots
 
 
 class Asker(Spider):
     """A spider that hands nothing to Scrapy's scheduler, whose queue would be lost with the process.
 
-    A subclass does its work in work() and asks with insist().
+    A subclass does its work in work() and asks with insist(). What is taken down is not asked for, nor followed to.
     """
 
     name = "asker"
     accept = "image/*,*/*;q=0.5"
 
-    def __init__(self, params: CrawlParams) -> None:
+    def __init__(self, params: CrawlParams, takedown: Takedown) -> None:
         super().__init__()
-        self.params = params
+        self.params, self.takedown = params, takedown
         self._slots = asyncio.Semaphore(params.concurrency)
 
     async def work(self) -> None:
@@ -179,11 +247,19 @@ class Asker(Spider):
 
     async def insist(self, host: Host, asked: Pending) -> Answer:
         """Ask until there is an answer that stands, or often enough."""
+        if host.is_dead(self.params.max_wait):
+            return _failed(host.reason, asked.url)
+        answer = await self._ask_again(host, asked)
+        if answer.fetched.final_url == asked.url:
+            host.note(answer.fetched.reason)
+        return answer
+
+    async def _ask_again(self, host: Host, asked: Pending) -> Answer:
         for attempt in range(self.params.retries + 1):
             await asyncio.sleep(max(0.0, host.not_before - time.monotonic()))
             async with self._slots:
                 answer = await self._ask(asked)
-            if not answer.passing or attempt == self.params.retries or answer.wait > self.params.max_wait:
+            if not answer.worth_retrying or attempt == self.params.retries or answer.wait > self.params.max_wait:
                 break
             if answer.wait:
                 host.not_before = time.monotonic() + answer.wait
@@ -196,6 +272,8 @@ class Asker(Spider):
         url, seen = asked.url, set[str]()
         while True:
             seen.add(url)
+            if url in self.takedown.urls:
+                return _failed(TAKEN_DOWN, url)
             if not _is_web(url):
                 return _failed("bad url" if url == asked.url else "unsafe redirect", url)
             answer = await self._get(url, asked)
@@ -217,10 +295,11 @@ class Asker(Spider):
         except ValueError:
             return _failed("bad url", url)
         try:
-            response = await self.crawler.engine.download_async(request)
+            return self._read(await self.crawler.engine.download_async(request), url)
+        except BrokenRobotsError:
+            return replace(_failed("robots", url), broken_robots=True)
         except Exception as fault:  # whatever one server brings about is that URL's affair
             return _failed(_reason(fault, begun="begun" in request.meta), url)
-        return self._read(response, url)
 
     def _read(self, response: Response, url: str) -> Answer | str:
         """Return what a whole response comes to."""
@@ -277,7 +356,7 @@ def _failed(reason: str, url: str) -> Answer:
 def _reason(fault: Exception, begun: bool) -> str:
     """Return in a word or two why a request failed; begun: whether an answer had."""
     if isinstance(fault, PrivateAddressError):
-        return "private address"
+        return PRIVATE
     causes = [failure.value for failure in getattr(fault.__cause__, "reasons", [])]
     if any(isinstance(cause, EndlessHeadersError) for cause in causes):
         return "too large"

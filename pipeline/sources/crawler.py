@@ -24,7 +24,7 @@ from pipeline.sources.courtesy import as_moment
 from pipeline.sources.items import Item, Unit, cut
 from pipeline.sources.provenance import CRAWLED_SCHEMA
 from pipeline.sources.site import Site, first_pages
-from pipeline.sources.store import Result, Store
+from pipeline.sources.store import Fetched, Result, Store
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 from pipeline.sources.urls import Wanted
 
@@ -72,11 +72,17 @@ def site_units(origin: Path, site: Site, crawl: CrawlParams, takedown: Takedown)
     with open_store(store_folder()) as store:
         store.begin_survey(key, first_pages(site))
         if store.next_level(key, site.max_pages):
-            _crawl(store, crawl, key=key, site=site.model_dump())
-        for reason, count in Counter(store.page_reasons(key)).items():
-            print(f"crawl: {count} pages of {origin} not read: {reason}")
-        with _crawled_units(store, origin, store.surveyed(key), crawl, takedown) as units:
-            yield units
+            _crawl(store, crawl, takedown, key=key, site=site.model_dump())
+        unread = [
+            Result(Wanted(url), Fetched(fetched_at=None, reason=f"page {reason}"), None)
+            for url, reason in store.unread_pages(key)
+        ]
+        try:
+            with _crawled_units(store, origin, store.surveyed(key), crawl, takedown, unread) as units:
+                yield units
+        except StageError:  # the next call is to look at the site as it is then, and not again at what failed
+            store.finish_survey(key)
+            raise
         store.finish_survey(key)
 
 
@@ -86,10 +92,16 @@ def _policy(crawl: CrawlParams) -> str:
 
 @contextmanager
 def _crawled_units(
-    store: Store, origin: Path, wanted: Sequence[Wanted], crawl: CrawlParams, takedown: Takedown
+    store: Store,
+    origin: Path,
+    wanted: Sequence[Wanted],
+    crawl: CrawlParams,
+    takedown: Takedown,
+    unread: Sequence[Result] = (),
 ) -> Iterator[list[Unit]]:
     """Yield the shards of a list of URLs, fetched by then, in the order of the URLs.
 
+    unread: pages that gave none, which go along as rows: images that nobody could list are missing too.
     The crawl counts as finished when the block ends without a fault: until then, the next call goes on with it.
     StageError where fewer than crawl.min_success of the URLs gave an image; that ends the crawl too, so that the next
     call tries the failed ones again.
@@ -98,8 +110,8 @@ def _crawled_units(
     key = _digest([policy, crawl.max_bytes, crawl.max_pixels, *(astuple(one) for one in wanted)])
     store.begin(key, wanted, policy, leave_out=takedown.urls)
     if store.pending(key):
-        _crawl(store, crawl, key=key, policy=policy)
-    results = list(store.results(key))
+        _crawl(store, crawl, takedown, key=key, policy=policy)
+    results = sorted([*store.results(key), *unread], key=lambda result: result.wanted.url)
     summary, share = _summary(results, takedown)
     print(summary)
     if share < crawl.min_success:
@@ -115,9 +127,10 @@ def _digest(parts: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _crawl(store: Store, crawl: CrawlParams, **what: Any) -> None:
+def _crawl(store: Store, crawl: CrawlParams, takedown: Takedown, **what: Any) -> None:
     """Have the crawler's process do a job: the images of a key, or the pages of a site."""
-    job = {"store": str(store.folder), "params": crawl.model_dump(), **what}
+    off_limits = {"taken_down_urls": sorted(takedown.urls), "taken_down_ids": sorted(takedown.ids)}
+    job = {"store": str(store.folder), "params": crawl.model_dump(), **off_limits, **what}
     code = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))}
     command = [sys.executable, "-m", "pipeline.sources.fetching"]
@@ -134,9 +147,10 @@ def _crawl(store: Store, crawl: CrawlParams, **what: Any) -> None:
 def _outcome(result: Result, takedown: Takedown) -> str | None:
     """Return why a URL gives no image, None where it gives one."""
     fetched = result.fetched
-    if result.wanted.url in takedown.urls or (fetched and fetched.sha256 in takedown.ids):
+    known = (fetched.sha256, fetched.final_url) if fetched else (None, None)
+    if takedown.covers(*known, result.wanted.url):
         return TAKEN_DOWN
-    return "not fetched" if fetched is None else fetched.reason
+    return fetched.reason if fetched else "not fetched"
 
 
 def _summary(results: Sequence[Result], takedown: Takedown) -> tuple[str, float]:
@@ -176,7 +190,7 @@ def _read(origin: str, folder: Path, jobs: Sequence[tuple[Result, str | None]], 
             origin,
             data,
             error,
-            as_moment(fetched.fetched_at) if fetched else None,
+            as_moment(fetched.fetched_at) if fetched and fetched.fetched_at else None,
             wanted.licence,
             provenance={
                 "url": wanted.url,
@@ -196,5 +210,6 @@ def _stored(path: Path, sha256: str, max_bytes: int) -> tuple[bytes | None, str 
     except OSError:
         return None, "lost from the store"
     if hashlib.sha256(data).hexdigest() != sha256:
+        path.unlink(missing_ok=True)  # so that the next crawl fetches it anew
         return None, "damaged in the store"
     return (None, "too large") if len(data) > max_bytes else (data, None)

@@ -7,6 +7,7 @@ it learns that whoever started it is gone.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import os
@@ -30,6 +31,7 @@ from pipeline.params import CrawlParams
 from pipeline.sources.asking import Asker, Host, bound_headers, guard_connections, header, scrapy_settings
 from pipeline.sources.store import Fetched, Pending, Store
 from pipeline.sources.surveying import Surveyor
+from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 
 # So many hosts are dealt with at once; of these most wait for their turn.
 MAX_RUNNERS = 500
@@ -57,8 +59,8 @@ class Fetcher(Asker):
 
     name = "fetcher"
 
-    def __init__(self, store: Store, key: str, policy: str, params: CrawlParams) -> None:
-        super().__init__(params)
+    def __init__(self, store: Store, key: str, policy: str, params: CrawlParams, takedown: Takedown) -> None:
+        super().__init__(params, takedown)
         self._store, self._key, self._policy = store, key, policy
         queues: dict[str, Queue] = {}
         pending = store.pending(key)
@@ -97,6 +99,8 @@ class Fetcher(Asker):
         """Store an image; return what is known of it, or why it is none."""
         if reason := unfit(response.body, self.params.max_pixels):
             return replace(fetched, reason=reason)
+        if hashlib.sha256(response.body).hexdigest() in self.takedown.ids:  # by another URL than the one taken down
+            return replace(fetched, reason=TAKEN_DOWN)
         return replace(
             fetched,
             sha256=self._store.keep(response.body),
@@ -133,6 +137,7 @@ def main() -> None:
     job = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     params, folder = CrawlParams.model_validate(job["params"]), Path(job["store"])
+    takedown = Takedown(frozenset(job["taken_down_urls"]), frozenset(job["taken_down_ids"]))
     with FileLock(folder / "fetching.lock"):
         store = Store(folder)
         store.sweep()
@@ -142,9 +147,13 @@ def main() -> None:
             guard_connections()
         task: Any
         if "site" in job:
-            task = process.crawl(Surveyor, store=store, key=job["key"], site=job["site"], params=params)
+            task = process.crawl(
+                Surveyor, store=store, key=job["key"], site=job["site"], params=params, takedown=takedown
+            )
         else:
-            task = process.crawl(Fetcher, store=store, key=job["key"], policy=job["policy"], params=params)
+            task = process.crawl(
+                Fetcher, store=store, key=job["key"], policy=job["policy"], params=params, takedown=takedown
+            )
         process.start()
         site = job.get("site")
         left = len(store.next_level(job["key"], site["max_pages"]) if site else store.pending(job["key"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +20,10 @@ from pipeline.records import write_shard
 from pipeline.sources.archive import TAR_SUFFIXES, ZIP_SUFFIXES, archive_units
 from pipeline.sources.builtin import builtin_units
 from pipeline.sources.crawler import listed_units, site_units
+from pipeline.sources.crop import face_rows, open_cascade, read_cascade, require_faces, with_faces
 from pipeline.sources.folder import folder_units
 from pipeline.sources.items import Item, Unit
+from pipeline.sources.numbering import number_rows
 from pipeline.sources.sidecars import tag_fault
 from pipeline.sources.site import read_site
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
@@ -87,30 +89,43 @@ def import_source(
 ) -> list[ShardSummary]:
     """Write a dataroot's files as shards (records.RAW_SCHEMA) into the folder target, one row a file.
 
-    Of what is taken down, a row is left that says so. The folder is emptied first. The shards are the same for the same
-    input, whatever the number of workers.
+    With crawl.crop, one row a face (crop.with_faces), and one for each file that gives none. Of what is taken down, a
+    row is left that says so. The folder is emptied first. The shards are the same for the same input, whatever the
+    number of workers. ParamsError where the cascade is unusable, StageError where it finds no face at all.
     """
+    cascade_text = read_cascade(crawl.crop)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     with open_source(dataroot, crawl, takedown) as units:
         if not units:
             raise StageError(f"dataroot {dataroot} holds no files")
-        job = partial(_import_unit, crawl=crawl, target=target.absolute(), ids=takedown.ids)
+        job = partial(_import_unit, crawl=crawl, target=target.absolute(), takedown=takedown, cascade_text=cascade_text)
         jobs = list(enumerate(units))
         summaries = list(workers.map(job, jobs, label="crawl-import", sizes=[unit.images for unit in units]))
+    if cascade_text is not None:
+        faces = sum(summary.splits.total() for summary in summaries)
+        require_faces(faces, sum((summary.errors for summary in summaries), Counter()), crawl.crop)
+        number_rows(target, workers)
     remove_unfinished(target)
     return summaries
 
 
-def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path, ids: Set[str]) -> ShardSummary:
+def _import_unit(
+    job: tuple[int, Unit], crawl: CrawlParams, target: Path, takedown: Takedown, cascade_text: str | None
+) -> ShardSummary:
     number, unit = job
     splits: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     digest = hashlib.sha256()
+    cascade = None if cascade_text is None else open_cascade(cascade_text)
+
+    def records() -> Iterator[dict[str, Any]]:
+        for row, item in enumerate(unit.read(), start=unit.first_row):
+            record = to_row(row, item, crawl, takedown)
+            yield from [record] if cascade is None else face_rows(record, cascade, crawl.crop, takedown)
 
     def rows() -> Iterator[dict[str, Any]]:
-        for row, item in enumerate(unit.read(), start=unit.first_row):
-            record = to_row(row, item, crawl, ids)
+        for record in records():
             if record["error"] is None:
                 splits[record["split"]] += 1
             else:
@@ -118,14 +133,14 @@ def _import_unit(job: tuple[int, Unit], crawl: CrawlParams, target: Path, ids: S
             digest.update(f"{record['path']}\0{record['id']}\n".encode())
             yield record
 
-    write_shard(target / f"{number:05d}.parquet", rows(), unit.schema)
+    write_shard(target / f"{number:05d}.parquet", rows(), unit.schema if cascade is None else with_faces(unit.schema))
     return ShardSummary(splits, errors, digest.hexdigest())
 
 
-def to_row(row: int, item: Item, crawl: CrawlParams, taken_down: Set[str] = frozenset()) -> dict[str, Any]:
+def to_row(row: int, item: Item, crawl: CrawlParams, takedown: Takedown = NOTHING) -> dict[str, Any]:
     """Return one row of a shard: the file's id, size, format and split, or why it can't be read.
 
-    taken_down: ids of which nothing but the row is to be left.
+    Of what is taken down nothing but the row is left.
     """
     record: dict[str, Any] = {
         "row": row,
@@ -145,7 +160,7 @@ def to_row(row: int, item: Item, crawl: CrawlParams, taken_down: Set[str] = froz
         return record | {"split": split_of(item.path.encode(), crawl.holdout_fraction)}
     record["id"] = hashlib.sha256(item.data).hexdigest()
     record["split"] = split_of(item.data if item.split_by is None else item.split_by, crawl.holdout_fraction)
-    if record["id"] in taken_down:
+    if takedown.covers(record["id"], record.get("url"), record.get("final_url")):
         return record | {"error": TAKEN_DOWN, "pristine": None}
     if fault := tag_fault(item.provenance, crawl.require_tags, crawl.refuse_tags):
         return record | {"error": fault, "pristine": None}

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.sources.provenance import PROVENANCE
+from pipeline.sources.takedown import is_url
+from pipeline.sources.urls import plain
 
 SUFFIX = b".json"
 MAX_BYTES = 1_000_000
@@ -32,7 +34,7 @@ def provenance_of(data: bytes | None) -> dict[str, Any]:
     extra = {"tags": tags, "artist": _first(told, _ARTIST), **{name: told.get(name) for name in _REST}}
     extra = {name: value for name, value in extra.items() if value not in (None, "", [])}
     columns |= {"url": _address(told, _URL), "page_url": _address(told, _PAGE)}
-    columns["extra"] = json.dumps(extra, ensure_ascii=False, sort_keys=True) if extra else None
+    columns["extra"] = plain(json.dumps(extra, ensure_ascii=False, sort_keys=True)) if extra else None
     return columns
 
 
@@ -49,7 +51,7 @@ def _first(told: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 def _address(told: Mapping[str, Any], names: Sequence[str]) -> str | None:
     found = (told.get(name) for name in names)
-    return next((text for text in found if isinstance(text, str) and text.startswith(("http://", "https://"))), None)
+    return next((plain(text) for text in found if isinstance(text, str) and is_url(text)), None)
 
 
 def tag_fault(provenance: Mapping[str, Any] | None, require: Sequence[str], refuse: Sequence[str]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.params import Positive, Section, validate
 from pipeline.sources.courtesy import opts_out
-from pipeline.sources.urls import Wanted
+from pipeline.sources.urls import Wanted, plain, wanted
 
 
 class Choice(Section):
@@ -92,10 +92,11 @@ class Site(Section):
 
 @dataclass(frozen=True)
 class Gives:
-    """What a page gives: images, and further pages, in the page's order."""
+    """What a page gives: images, and further pages, in the page's order; and why it could not be read, if so."""
 
-    images: list[Wanted]
-    links: list[str]
+    images: Sequence[Wanted] = ()
+    links: Sequence[str] = ()
+    reason: str | None = None
 
 
 def read_site(path: Path, recipe: Mapping[str, Any]) -> Site:
@@ -112,27 +113,36 @@ def _numbered(template: str, page: int) -> str:
     return template.replace("{page}", str(page))
 
 
-def page_gives(site: Site, url: str, depth: int, body: bytes, product: str | None) -> Gives:
-    """Return what a page gives; nothing where it is not of the kind that the recipe says, or opts out.
+def page_gives(site: Site, url: str, where: str, depth: int, body: bytes, product: str | None) -> Gives:
+    """Return what a page gives.
 
-    depth: how many steps from the start it lies; the page of an API, counted from 0. product: this crawler's name, None
-    where it may disregard a page's wish.
+    url: what was asked for, and where: what that redirected to. depth: how many steps from the start it lies; the page
+    of an API, counted from 0. product: this crawler's name, None where it may disregard a page's wish.
     """
-    return _json_gives(site, url, depth, body) if site.api else _html_gives(site, url, depth, body, product)
+    if site.api:
+        return _json_gives(site, site.api, url, where, depth, body)
+    return _html_gives(site, where, depth, body, product)
+
+
+def next_pages(site: Site, url: str, depth: int, step: int = 1) -> list[str]:
+    """Return the page of an API that is so many steps further than the one of that depth; none beyond its hosts."""
+    first = site.api.first_page if site.api else 0
+    pages = (_numbered(start, first + depth + step) for start in site.start if _numbered(start, first + depth) == url)
+    return [page for page in pages if depth + step >= 0 and allowed(site, page)][:1]
 
 
 def _html_gives(site: Site, url: str, depth: int, body: bytes, product: str | None) -> Gives:
     try:
         page = Selector(body=body, base_url=url, type="html")
     except ValueError:
-        return Gives([], [])
+        return Gives(reason="unreadable")
     rules = page.css('meta[name="robots" i]::attr(content)').getall() if product else []
     if product and opts_out(rules, product):
-        return Gives([], [])
+        return Gives(reason="opted out")
     found = _chosen(site, site.images, page, url) if site.images else []
     links = _chosen(site, site.follow, page, url) if site.follow and depth < site.max_depth else []
     nofollow = any("nofollow" in rule.lower() for rule in rules)
-    return Gives([Wanted(image, url, site.licence) for image in found], [] if nofollow else links)
+    return Gives([wanted(image, url, site.licence) for image in found], [] if nofollow else links)
 
 
 def _chosen(site: Site, choice: Choice, page: Selector, url: str) -> list[str]:
@@ -142,7 +152,7 @@ def _chosen(site: Site, choice: Choice, page: Selector, url: str) -> list[str]:
         if link is None:
             continue
         try:
-            whole = urldefrag(urljoin(url, link.strip())).url
+            whole = plain(urldefrag(urljoin(url, link.strip())).url)
         except ValueError:
             continue
         if allowed(site, whole) and re.search(choice.pattern, whole):
@@ -159,18 +169,15 @@ def allowed(site: Site, url: str) -> bool:
         return False
 
 
-def _json_gives(site: Site, url: str, depth: int, body: bytes) -> Gives:
-    api = site.api
+def _json_gives(site: Site, api: Json, url: str, where: str, depth: int, body: bytes) -> Gives:
     try:
-        items = _at(json.loads(body), api.items) if api else None
+        items = _at(json.loads(body), api.items)
     except (ValueError, RecursionError):
         items = None
-    if api is None or not isinstance(items, list) or not items:
-        return Gives([], [])
-    images = [one for item in items for one in _item(site, api, item, url)]
-    number = api.first_page + depth
-    (following,) = {_numbered(start, number + 1) for start in site.start if _numbered(start, number) == url} or {""}
-    return Gives(images, [following] if following and allowed(site, following) else [])
+    if not isinstance(items, list):
+        return Gives(reason="without a list")
+    images = [one for item in items for one in _item(site, api, item, where)]
+    return Gives(images, next_pages(site, url, depth) if items else [])
 
 
 def _item(site: Site, api: Json, item: Any, url: str) -> Iterator[Wanted]:
@@ -186,8 +193,7 @@ def _item(site: Site, api: Json, item: Any, url: str) -> Iterator[Wanted]:
         return
     licence = _at(item, api.licence) if api.licence else None
     columns = {name: value for name, field in api.fields.items() if (value := _at(item, field)) not in (None, "")}
-    extra = json.dumps(columns, ensure_ascii=False, sort_keys=True) if columns else None
-    yield Wanted(whole, _filled(api.page_url, item) or url, str(licence) if licence else site.licence, extra)
+    yield wanted(whole, _filled(api.page_url, item) or url, str(licence) if licence else site.licence, columns)
 
 
 def _at(value: Any, path: str) -> Any:

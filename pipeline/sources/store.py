@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.atomic import whole_file
+from pipeline.sources.site import Gives
 from pipeline.sources.urls import Wanted
 
 _TABLES = """
@@ -25,6 +26,7 @@ CREATE TABLE IF NOT EXISTS fetched (
     size INTEGER, etag TEXT, last_modified TEXT, fetched_at REAL);
 CREATE TABLE IF NOT EXISTS page (
     key TEXT, url TEXT, depth INTEGER, rank TEXT, done INTEGER DEFAULT 0, reason TEXT, PRIMARY KEY (key, url));
+CREATE INDEX IF NOT EXISTS page_order ON page (key, depth, rank);
 CREATE TABLE IF NOT EXISTS found (
     key TEXT, url TEXT, rank TEXT, page_url TEXT, licence TEXT, extra TEXT, PRIMARY KEY (key, url));
 CREATE INDEX IF NOT EXISTS fetched_sha256 ON fetched (sha256);
@@ -42,18 +44,21 @@ class Pending:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a site: how many steps it is from the start, and its place among all pages, which sorts as text."""
+    """A page of a site: how many steps it is from the start, and its place among the pages that are as far."""
 
     url: str
     depth: int
-    rank: str
+    place: int
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What became of a URL: sha256 where there are bytes, else the reason; fetched_at is in seconds since 1970."""
+    """What became of a URL: sha256 where there are bytes, else the reason.
 
-    fetched_at: float
+    fetched_at is in seconds since 1970, None for the page of a site.
+    """
+
+    fetched_at: float | None
     reason: str | None = None
     status: int | None = None
     content_type: str | None = None
@@ -205,42 +210,44 @@ class Store:
             self._journal.execute("DELETE FROM crawl WHERE key = ?", [key])
 
     def begin_survey(self, key: str, start: Sequence[str]) -> None:
-        """Start looking through a site, or go on with it where an earlier process was cut off."""
-        self._journal.executemany(
-            "INSERT OR IGNORE INTO page (key, url, depth, rank) VALUES (?, ?, 0, ?)",
-            ((key, url, f"{number:06d}") for number, url in enumerate(start)),
-        )
+        """Start looking through a site, or go on where an earlier process was cut off; what failed is tried again."""
+        with self._journal:
+            self._journal.execute("BEGIN IMMEDIATE")
+            self._journal.executemany(
+                "INSERT OR IGNORE INTO page (key, url, depth, rank) VALUES (?, ?, 0, ?)",
+                ((key, url, _rank(0, number)) for number, url in enumerate(start)),
+            )
+            self._journal.execute("UPDATE page SET done = 0, reason = NULL WHERE key = ? AND reason IS NOT NULL", [key])
 
     def next_level(self, key: str, max_pages: int) -> list[Page]:
         """Return the pages to look at next: those nearest to the start, of the first max_pages of the site."""
         found = self._journal.execute(
-            "SELECT url, depth, rank, done FROM page WHERE key = ? ORDER BY depth, rank LIMIT ?", [key, max_pages]
+            "SELECT url, depth, done FROM page WHERE key = ? ORDER BY depth, rank LIMIT ?", [key, max_pages]
         ).fetchall()
-        pages = [Page(url, depth, rank) for url, depth, rank, done in found if not done]
-        return [page for page in pages if page.depth == pages[0].depth]
+        nearest = next((depth for _, depth, done in found if not done), 0)
+        level = [(url, done) for url, depth, done in found if depth == nearest]
+        return [Page(url, nearest, place) for place, (url, done) in enumerate(level) if not done]
 
-    def record_page(
-        self, key: str, page: Page, reason: str | None, images: Sequence[Wanted], links: Sequence[str]
-    ) -> None:
+    def record_page(self, key: str, page: Page, gives: Gives) -> None:
         """Note what a page gives, or why it can't be read; what several pages give counts for the first in rank."""
         with self._journal:
             self._journal.execute("BEGIN IMMEDIATE")
             self._journal.executemany(
                 "INSERT INTO page (key, url, depth, rank) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET rank = min(rank, excluded.rank) WHERE depth = excluded.depth",
-                ((key, url, page.depth + 1, f"{page.rank}.{number:06d}") for number, url in enumerate(links)),
+                ((key, url, page.depth + 1, _rank(page.place, number)) for number, url in enumerate(gives.links)),
             )
             self._journal.executemany(
                 "INSERT INTO found VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET rank = excluded.rank, "
                 "page_url = excluded.page_url, licence = excluded.licence, extra = excluded.extra "
                 "WHERE excluded.rank < rank",
                 (
-                    (key, one.url, f"{page.depth:06d}.{page.rank}.{number:06d}", one.page_url, one.licence, one.extra)
-                    for number, one in enumerate(images)
+                    (key, one.url, _rank(page.depth, page.place, number), one.page_url, one.licence, one.extra)
+                    for number, one in enumerate(gives.images)
                 ),
             )
             self._journal.execute(
-                "UPDATE page SET done = 1, reason = ? WHERE key = ? AND url = ?", [reason, key, page.url]
+                "UPDATE page SET done = 1, reason = ? WHERE key = ? AND url = ?", [gives.reason, key, page.url]
             )
 
     def surveyed(self, key: str) -> list[Wanted]:
@@ -248,10 +255,10 @@ class Store:
         query = "SELECT url, page_url, licence, extra FROM found WHERE key = ? ORDER BY rank"
         return [Wanted(*row) for row in self._journal.execute(query, [key])]
 
-    def page_reasons(self, key: str) -> list[str]:
-        """Return why pages could not be read, one a page."""
-        query = "SELECT reason FROM page WHERE key = ? AND reason IS NOT NULL ORDER BY reason"
-        return [reason for (reason,) in self._journal.execute(query, [key])]
+    def unread_pages(self, key: str) -> list[tuple[str, str]]:
+        """Return (url, reason) of the pages that could not be read."""
+        query = "SELECT url, reason FROM page WHERE key = ? AND reason IS NOT NULL"
+        return self._journal.execute(query, [key]).fetchall()
 
     def finish_survey(self, key: str) -> None:
         """End looking through a site: the next begin_survey() of its key looks anew."""
@@ -261,8 +268,11 @@ class Store:
             self._journal.execute("DELETE FROM found WHERE key = ?", [key])
 
     def known(self) -> list[tuple[str, str]]:
-        """Return (url, sha256) of all that is stored."""
-        return self._journal.execute("SELECT url, sha256 FROM fetched WHERE sha256 IS NOT NULL").fetchall()
+        """Return (url, sha256) of all that is stored, also under the URLs that were redirected to."""
+        return self._journal.execute(
+            "SELECT url, sha256 FROM fetched WHERE sha256 IS NOT NULL "
+            "UNION SELECT final_url, sha256 FROM fetched WHERE sha256 IS NOT NULL AND final_url IS NOT NULL"
+        ).fetchall()
 
     def forget(self, ids: Collection[str], urls: Collection[str]) -> int:
         """Remove bytes, and all that is known of the URLs that gave them; return how many files went."""
@@ -276,6 +286,11 @@ class Store:
             removed += path.exists()
             path.unlink(missing_ok=True)
         return removed
+
+
+def _rank(*numbers: int) -> str:
+    """Return numbers as text that sorts as they do."""
+    return ".".join(f"{number:09d}" for number in numbers)
 
 
 _FETCHED = ", ".join(Fetched.__dataclass_fields__)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
 from pipeline.params import CrawlParams
-from pipeline.sources.asking import Asker, Host, product
-from pipeline.sources.site import Gives, Site, allowed, page_gives
+from pipeline.sources.asking import Answer, Asker, Host, product
+from pipeline.sources.site import Gives, Site, allowed, next_pages, page_gives
 from pipeline.sources.store import Page, Pending, Store
+from pipeline.sources.takedown import Takedown
+
+# So many pages of an API in a row are passed over where the server fails; then it counts as its end.
+MAX_SKIPPED = 3
 
 
 class Surveyor(Asker):
@@ -25,8 +30,10 @@ class Surveyor(Asker):
     name = "surveyor"
     accept = "text/html,application/json;q=0.9,*/*;q=0.5"
 
-    def __init__(self, store: Store, key: str, site: Mapping[str, Any], params: CrawlParams) -> None:
-        super().__init__(params)
+    def __init__(
+        self, store: Store, key: str, site: Mapping[str, Any], params: CrawlParams, takedown: Takedown
+    ) -> None:
+        super().__init__(params, takedown)
         self._store, self._key, self._site = store, key, Site.model_validate(site)
         self._hosts: dict[str, Host] = {}
         self._bar = tqdm(desc="pages", unit="page", mininterval=1.0, dynamic_ncols=True)
@@ -40,13 +47,26 @@ class Surveyor(Asker):
     async def _look(self, page: Page) -> None:
         host = self._hosts.setdefault(urlsplit(page.url).netloc, Host())
         answer = await self.insist(host, Pending(page.url, None, None))
-        gives, reason = Gives([], []), answer.fetched.reason
-        if answer.response:
-            where = answer.fetched.final_url or page.url
-            if allowed(self._site, where):
-                name = None if self.params.ignore_opt_out else product(self.params)
-                gives = page_gives(self._site, where, page.depth, answer.response.body, name)
-            else:
-                reason = "redirect to another host"
-        self._store.record_page(self._key, page, reason, gives.images, gives.links)
+        gives = self._read_page(page, answer)
+        if gives.reason and answer.worth_retrying and self._site.api and not self._in_a_hole(page):
+            gives = replace(gives, links=next_pages(self._site, page.url, page.depth))
+        self._store.record_page(self._key, page, gives)
         self._bar.update()
+
+    def _read_page(self, page: Page, answer: Answer) -> Gives:
+        if not answer.response:
+            return Gives(reason=answer.fetched.reason)
+        where = answer.fetched.final_url or page.url
+        if not allowed(self._site, where):
+            return Gives(reason="redirect to another host")
+        name = None if self.params.ignore_opt_out else product(self.params)
+        try:
+            return page_gives(self._site, page.url, where, page.depth, answer.response.body, name)
+        except Exception:  # whatever is in one page must not end the crawl
+            return Gives(reason="unreadable")
+
+    def _in_a_hole(self, page: Page) -> bool:
+        """Whether as many pages of an API before this one failed too as are skipped at the most."""
+        before = [next_pages(self._site, page.url, page.depth, step=-back) for back in range(1, MAX_SKIPPED)]
+        failed = {url for url, _ in self._store.unread_pages(self._key)}
+        return all(urls and urls[0] in failed for urls in before)

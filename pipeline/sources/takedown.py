@@ -21,6 +21,10 @@ class Takedown:
     urls: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
 
+    def covers(self, sha256: str | None, *urls: str | None) -> bool:
+        """Whether an image is to stay out, by its id or by a URL that it came from."""
+        return sha256 in self.ids or not self.urls.isdisjoint(urls)
+
 
 def is_url(name: str) -> bool:
     """Whether a name is a web address rather than an id."""

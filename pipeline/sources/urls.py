@@ -27,17 +27,28 @@ class Wanted:
     extra: str | None = None
 
 
+def plain(text: str) -> str:
+    """Return text that UTF-8 can hold: a lone surrogate, which JSON can bring, is written as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def wanted(url: str, page_url: str | None, licence: str | None, columns: Mapping[str, Any] | None = None) -> Wanted:
+    """Return an image to fetch, its texts such that UTF-8 can hold them; columns are what else is known of it."""
+    extra = json.dumps(columns, ensure_ascii=False, sort_keys=True, default=str) if columns else None
+    return Wanted(plain(url), *(None if text is None else plain(text) for text in (page_url, licence, extra)))
+
+
 def read_list(path: Path) -> list[Wanted]:
     """Return the images of a list, in its order, a repeated URL once. ParamsError where it can't be read as one."""
     try:
         rows = list(_READERS[path.suffix](path))
     except (OSError, ValueError, csv.Error, pa.ArrowException) as fault:
         raise ParamsError(f"{path} is not readable as a list of URLs: {fault}") from None
-    wanted: dict[str, Wanted] = {}
+    found: dict[str, Wanted] = {}
     for number, row in enumerate(rows, start=1):
         one = _wanted(row, path, number)
-        wanted.setdefault(one.url, one)
-    return list(wanted.values())
+        found.setdefault(one.url, one)
+    return list(found.values())
 
 
 def _wanted(row: object, path: Path, number: int) -> Wanted:
@@ -52,8 +63,7 @@ def _wanted(row: object, path: Path, number: int) -> Wanted:
         licence = str(values.pop(names["license"])).strip()
     if not url:
         raise ParamsError(f"{path}: entry {number} has nothing in a column `url`; it has {', '.join(names) or 'none'}")
-    extra = json.dumps(values, ensure_ascii=False, sort_keys=True, default=str) if values else None
-    return Wanted(url, page_url, licence, extra)
+    return wanted(url, page_url, licence, values)
 
 
 def _text(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.errors import StageError
 from pipeline.packing import INDEX_SCHEMA
-from pipeline.records import read_rows, shard_paths, write_shard
+from pipeline.records import RAW_SCHEMA, read_rows, shard_paths, write_shard
 from pipeline.reports.explain import changes, explain, find_images, row_of_face
+from pipeline.sources.crop import with_faces
 from pipeline.sources.provenance import CRAWLED_SCHEMA, PROVENANCE
 
 
@@ -200,6 +201,15 @@ def test_where_a_crawled_image_came_from(heap, params, tmp_path):
     lines = explain(verdict, heap.verdicts, tmp_path, params.filter).splitlines()
     assert lines[2:5] == ["  kept as it is", "  url: https://a.example/1.png", "  page url: https://a.example/\\x1b"]
     assert lines[5] == "  http status: 200"
+
+
+def test_the_picture_that_a_face_was_cut_from(heap, params, tmp_path):
+    rows = [row for shard in shard_paths(heap.raw) for row in read_rows(shard, ["row", "image", "error"])]
+    rows[0] |= {"parent": "ab" * 32, "box": {"x": 172, "y": 65, "w": 102, "h": 102}}
+    write_shard(tmp_path / "00000.parquet", iter(rows), with_faces(RAW_SCHEMA))
+    verdict = heap.verdicts.slice(0, 1).to_pylist()[0]
+    lines = explain(verdict, heap.verdicts, tmp_path, params.filter).splitlines()
+    assert lines[3:5] == [f"  parent: {'ab' * 32}", "  box: x 172, y 65, w 102, h 102"]
 
 
 def test_a_training_face_by_its_place(tmp_path):

@@ -47,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.agents.add(self.headers["User-Agent"])
             self.server.times.setdefault(self.path, []).append(time.monotonic())
         kind = self.path.strip("/").split("/")[0].split(".")[0].replace("-", "_")
+        if self.path in self.server.failing:
+            kind = "broken"
         try:
             getattr(self, f"on_{kind}", self.on_missing)()
         except (BrokenPipeError, ConnectionResetError):
@@ -205,6 +207,9 @@ class Handler(BaseHTTPRequestHandler):
             del posts[1]["file_url"]
         self.reply(json.dumps({"posts": posts if page <= 3 else []}).encode(), Content_Type="application/json")
 
+    def on_old_posts(self) -> None:
+        self.reply(b"", 302, Location=self.path.replace("old-", ""))
+
     def on_loop(self) -> None:
         self.reply(b"", 302, Location="/loop/back" if self.path == "/loop" else "/loop")
 
@@ -239,6 +244,7 @@ class Server(ThreadingHTTPServer):
         self.agents: set[str] = set()
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.edition = 0
+        self.failing: set[str] = set()
         self.robots, self.robots_status = b"User-agent: *\nDisallow: /forbidden/\n", 200
 
     @property

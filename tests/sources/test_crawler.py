@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -154,6 +155,48 @@ def test_older_bytes_outlive_a_passing_fault_but_not_a_refusal(server: Server, c
     assert not [path for path in Path(".pipeline/crawl/objects").rglob("*") if path.is_file()]
 
 
+def test_older_bytes_outlive_a_robots_txt_that_is_broken_for_once(server: Server, crawl: CrawlParams) -> None:
+    url = f"{server.address}/tagged/1.png"
+    first = fetch([url], crawl)[url]
+    server.robots_status = 503
+    row = fetch([url], crawl)[url]
+    assert (row["id"], row["error"], row["refresh_error"]) == (first["id"], None, "robots")
+    server.robots, server.robots_status = b"User-agent: *\nDisallow: /\n", 200
+    row = fetch([url], crawl)[url]
+    assert (row["id"], row["error"], row["refresh_error"]) == (None, "robots", None)
+
+
+def test_a_robots_txt_that_can_not_be_had_allows_nothing(server: Server, crawl: CrawlParams, monkeypatch) -> None:
+    url = f"{server.address}/image/1.png"
+    handler = server.RequestHandlerClass
+    monkeypatch.setattr(handler, "on_robots", handler.on_reset)
+    assert fetch([url], crawl)[url]["error"] == "connection lost"
+    assert (server.asked["/robots.txt"], server.asked["/image/1.png"]) == (1 + crawl.retries, 0)
+    monkeypatch.setattr(handler, "on_robots", lambda one: one.on_image() if one.server.asked["/x"] else one.on_broken())
+    assert fetch([url], crawl)[url]["error"] == "robots"
+
+
+def test_a_host_that_is_dead_is_left_alone(crawl: CrawlParams) -> None:
+    with socket.socket() as deaf:  # it takes connections, and says nothing
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(1000)
+        urls = [f"http://127.0.0.1:{deaf.getsockname()[1]}/{number:03}.png" for number in range(100)]
+        hasty = crawl.model_copy(update={"retries": 0, "timeout": 0.5, "max_wait": 0.0})
+        started = time.monotonic()
+        rows = fetch(urls, hasty)
+    assert {row["error"] for row in rows.values()} == {"timeout"}
+    assert time.monotonic() - started < 6, "100 URLs, 8 at once, would take 6.5 s and the start of the crawler"
+
+
+def test_bytes_that_are_damaged_in_the_store_are_fetched_anew(server: Server, crawl: CrawlParams) -> None:
+    url = f"{server.address}/tagged/1.png"
+    first = fetch([url], crawl)[url]
+    (path,) = (path for path in Path(".pipeline/crawl/objects").rglob("*") if path.is_file())
+    path.write_bytes(bytes(path.stat().st_size))
+    assert fetch([url], crawl)[url]["error"] == "damaged in the store"
+    assert fetch([url], crawl)[url]["id"] == first["id"]
+
+
 def test_private_addresses_are_refused_also_behind_a_name(server: Server, crawl: CrawlParams) -> None:
     public = crawl.model_copy(update={"allow_private": False})
     urls = [f"http://{host}:{server.server_port}/image/1.png" for host in ("127.0.0.1", "localhost", "2130706433")]
@@ -186,6 +229,15 @@ def test_what_is_taken_down_is_not_asked_for(server: Server, crawl: CrawlParams)
     rows = fetch(urls, crawl, takedown)
     assert [rows[url]["error"] for url in urls] == ["taken down", "taken down", None]
     assert rows[urls[0]]["image"]["bytes"] is rows[urls[1]]["image"]["bytes"] is None
+
+
+def test_what_is_taken_down_does_not_come_back_by_another_url(server: Server, crawl: CrawlParams) -> None:
+    sha256 = hashlib.sha256(picture(1)).hexdigest()
+    takedown = Takedown(frozenset({f"{server.address}/image/8.png"}), frozenset({sha256}))
+    rows = fetch([f"{server.address}/image/1.png", f"{server.address}/moved"], crawl, takedown)
+    assert {row["error"] for row in rows.values()} == {"taken down"}
+    assert server.asked["/image/8.png"] == 0
+    assert not [path for path in Path(".pipeline/crawl").rglob("objects/*/*") if path.is_file()]
 
 
 @pytest.mark.parametrize(
