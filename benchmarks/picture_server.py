@@ -28,7 +28,8 @@ def texture() -> Pixels:
     """Return smooth noise, RGB uint8 (SIDE, SIDE, 3), of which picture() encodes about 20 KB."""
     noise = np.random.default_rng(0).uniform(0, 255, (SIDE, SIDE, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 1.0)
-    return np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
+    smooth -= smooth.min()
+    return np.asarray(255 * smooth / smooth.max(), np.uint8)
 
 
 def picture(number: int, noise: Pixels) -> bytes:
