@@ -35,6 +35,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from ctypes import c_double
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,7 +112,7 @@ def fetch_ours(urls: Path, crawl: CrawlParams, folder: Path) -> Turn:
     """Fetch the list into a store in the folder; for a process of its own, whose working directory that becomes."""
     folder.mkdir()
     os.chdir(folder)
-    with peak_memory() as peak:
+    with peak_memory() as peak, redirect_stdout(sys.stderr):
         called = time.time()
         with listed_units(urls, read_list(urls), crawl, Takedown()) as units:
             ended = time.time()
