@@ -94,13 +94,13 @@ def fetch_theirs(command: Path, urls: Path, count: int, folder: Path) -> Turn:
         "extract_exif": False,
         "enable_wandb": False,
     }
-    # Its libraries would ask the network whether there are newer ones.
-    environment = {**os.environ, "WANDB_MODE": "disabled", "NO_ALBUMENTATIONS_UPDATE": "1"}
+    # Its libraries would ask the network whether there are newer ones, and leave folders behind.
+    quiet = {"WANDB_MODE": "disabled", "NO_ALBUMENTATIONS_UPDATE": "1", "TMPDIR": str(folder.parent)}
     called = time.time()
     subprocess.run(
         [command, *(f"--{name}={value}" for name, value in options.items())],
         check=True,
-        env=environment,
+        env={**os.environ, **quiet},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
