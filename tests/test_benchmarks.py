@@ -8,9 +8,11 @@ import torch
 from safetensors.numpy import save_file
 
 from benchmarks import gamma_net
+from benchmarks.crawl_vs_img2dataset import fetch_ours, lifted, write_list
 from benchmarks.filter_quality import psnr, reject_score, rejects
 from benchmarks.filter_vs_peers import one_each
 from benchmarks.hash_search import drawn
+from benchmarks.picture_server import picture_server
 from benchmarks.recipe_training import RECIPES, train_recipe
 from pipeline.cleaning import gamma
 from pipeline.dcgan.device import open_fabric
@@ -95,3 +97,13 @@ def test_each_recipe_trains(name, params):
     netG, shown = train_recipe(replace(RECIPES[name], batch_size=8), faces, tiny, open_fabric(tiny), seconds=0)
     assert shown == 8
     assert all(weight.isfinite().all() for weight in netG.parameters())
+
+
+def test_our_crawl_gets_every_picture_of_the_server_and_its_time_begins_with_the_first_request(tmp_path, monkeypatch):
+    with picture_server(50) as (urls, first):
+        crawl = lifted()
+        monkeypatch.chdir(tmp_path)
+        turn = fetch_ours(write_list(urls, tmp_path / "urls.txt"), crawl, tmp_path / "ours")
+        assert turn.pictures == 50
+        assert turn.called < first.value < turn.ended
+        assert (tmp_path / "ours" / ".pipeline" / "crawl" / "journal.db").exists()

@@ -159,6 +159,8 @@ def scrapy_settings(crawl: CrawlParams) -> dict[str, Any]:
         "HTTPPROXY_ENABLED": False,
         "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
         "TELNETCONSOLE_ENABLED": False,
+        # A server on loopback that runs whatever code it is sent, from whoever can read its token.
+        "REMOTE_CONTROL_ENABLED": False,
         "LOG_ENABLED": False,
     }
 
