@@ -98,6 +98,46 @@ def test_pytorch_loads_the_champion_without_pickle(
             assert torch.allclose(graph(z), netG(z), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("uri", "holds"), [("models:/anime-dcgan@champion", "brave"), ("models:/anime-dcgan/1", "first")]
+)
+def test_the_commands_draw_with_a_registered_models_weights(
+    promoted: Made, tmp_path: Path, uri: str, holds: str
+) -> None:
+    (tmp_path / "netG.safetensors").write_bytes(promoted.weights[holds])
+    for command, suffix in (("generate", "png"), ("interpolate", "png"), ("walk", "gif"), ("export-onnx", "onnx")):
+        drawn = []
+        for name, weights in (("there", uri), ("here", str(tmp_path / "netG.safetensors"))):
+            out = tmp_path / f"{name}.{suffix}"
+            result = CliRunner().invoke(app, [command, "--weights", weights, "--out", str(out)], catch_exceptions=False)
+            assert result.exit_code == 0, result.output
+            drawn.append(out.read_bytes())
+        assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "code", "says"),
+    [
+        pytest.param("models:/nobody@champion", 2, "Registered Model with name=nobody not found", id="no such model"),
+        pytest.param("models:/anime-dcgan@best", 2, "alias best not found", id="no such alias"),
+        pytest.param("models:/anime-dcgan/99", 2, "version=99", id="no such version"),
+        pytest.param("models:/", 2, "Not a proper models:/ URI", id="no model"),
+        pytest.param("models:/strange/1", 1, "'dcgan promote' did not register it", id="of another project"),
+    ],
+)
+def test_what_the_registry_has_no_weights_of(promoted: Made, tmp_path: Path, uri: str, code: int, says: str) -> None:
+    if "strange" in uri:
+        (tmp_path / "MLmodel").write_text("flavors: {}\n")
+        client = MlflowClient(tracking_uri())
+        client.create_registered_model("strange")
+        client.create_model_version("strange", tmp_path.as_uri())
+    words = ["generate", "--weights", uri, "--out", str(tmp_path / "faces.png")]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == code
+    assert says in result.output
+    assert not (tmp_path / "faces.png").exists()
+
+
 def test_a_store_that_takes_nothing_is_told_in_a_line(promoted: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise MlflowException("no space left")
