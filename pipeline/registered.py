@@ -18,7 +18,7 @@ def weights_file(source: str) -> Iterator[Path]:
     """Yield the file of weights that a path names, or a registry's URI: models:/NAME@ALIAS or models:/NAME/VERSION.
 
     Of a URI it is a copy that lasts as long as the block. Raises ParamsError where the registry has no such model,
-    StageError where that is none of this project's or MLflow does not answer.
+    StageError where that holds no weights of this project or MLflow does not answer.
     """
     if not source.startswith(SCHEME):
         yield Path(source)
@@ -46,5 +46,5 @@ def _download(uri: str, folder: Path) -> Path:
         raise ParamsError(f"{uri} is not to be had from the registry of {tracking_uri()}: {fault}") from None
     found = sorted(folder.rglob(GENERATOR))
     if not found:
-        raise StageError(f"{uri} has no {GENERATOR}: 'dcgan promote' did not register it")
+        raise StageError(f"{uri} holds no {GENERATOR}: its files are gone, or 'dcgan promote' did not register it")
     return found[0]
