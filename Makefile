@@ -53,6 +53,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet --require-hashes --requirement requirements.lock
 	pip install --quiet --no-deps --no-build-isolation --editable .
+	@# The page of `dvc plots`, which would fetch its scripts from the network.
+	python -m pipeline.plots_page
 	@# DVC keeps experiments as commits, and git makes none for nobody.
 	@git config user.email >/dev/null || git config user.email "$$(id -un)@localhost"
 	@git config user.name >/dev/null || git config user.name "$$(id -un)"

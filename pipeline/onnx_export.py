@@ -34,5 +34,5 @@ def export_onnx(netG: Generator, metadata: Mapping[str, str], path: Path) -> Non
             )
         model = onnx.load(temporary)
         model.doc_string = "DCGAN generator: noise from N(0, 1) to images in [-1, 1], channels first"
-        onnx.helper.set_model_props(model, dict(metadata))
+        onnx.helper.set_model_props(model, dict(sorted(metadata.items())))  # safetensors gives them in any order
         onnx.save(model, temporary)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline import serving
+import torch
+
+from pipeline import flavours, serving
 from pipeline.compare import cautions, differences
+from pipeline.dcgan.sampling import load_generator
 from pipeline.dcgan.weights import read_weights
-from pipeline.errors import StageError
+from pipeline.errors import ParamsError, StageError
 from pipeline.reports.figure_table import rounded
 from pipeline.results import Results, find_run
 from pipeline.tracking import open_store, tracking_uri
@@ -23,30 +27,59 @@ if TYPE_CHECKING:
 
 MODEL, CHAMPION = "anime-dcgan", "champion"
 KID = "kid_lite0_raw"
-NEEDS = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")
+NEEDS = ("mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "safetensors", "torch")
+
+
+class Champion(NamedTuple):
+    """The version that is served, and the results of its run; None where MLflow no longer has them.
+
+    kid: as it was written onto the version when it was promoted.
+    """
+
+    version: str
+    kid: str
+    results: Results | None
 
 
 def promote(name: str, most_faces: int) -> str:
     """Register an MLflow run's generator and make it the champion, if it beats the one that is; return what was done.
 
-    most_faces: what a request to the served model may ask for. Raises StageError where it does not beat the champion,
-    or its weights are gone.
+    A champion whose run is gone from MLflow can't be compared with, and gives way. most_faces: what a request to the
+    served model may ask for. Raises StageError where it does not beat the champion, its weights are gone, or MLflow
+    does not take it.
     """
     with open_store() as (client, experiment_id):
         pass
+    from mlflow.exceptions import MlflowException
+
     with TemporaryDirectory() as folder:
-        candidate, champion = find_run(name, Path(folder) / "candidate"), _champion(client, Path(folder) / "champion")
-        if KID not in candidate.figures or f"{KID}_se" not in candidate.figures:
+        candidate = find_run(name, Path(folder) / "candidate")
+        if not _measured(candidate):
             raise StageError(f"{name} ({candidate.origin}) has no {KID} with its error")
         if candidate.generator is None:
             raise StageError(f"{name} ({candidate.origin}): its generator is not in DVC's cache; try 'dvc pull'")
-        if champion and (why_not := objection(champion, candidate)):
-            raise StageError(f"{name} is not promoted: {why_not}; the champion stays {champion.origin}")
-        serving.write_model(candidate.generator, most_faces, Path(folder) / "model")
-        number = _register(client, experiment_id, candidate, Path(folder) / "model")
-    client.set_registered_model_alias(MODEL, CHAMPION, number)
-    over = f", instead of {champion.origin} with {_kid(champion)}" if champion else ""
-    return f"{name}, with {_kid(candidate)}, is version {number} of {MODEL} and its {CHAMPION}{over}"
+        try:
+            champion = _champion(client, Path(folder) / "champion")
+            if champion and champion.results and (why_not := objection(champion.results, candidate)):
+                raise StageError(f"{name} is not promoted: {why_not}; the champion stays version {champion.version}")
+            serving.write_model(candidate.generator, most_faces, Path(folder) / "model")
+            flavours.write_graph(load_generator(candidate.generator, torch.device("cpu")), Path(folder) / "model")
+            number = _register(client, experiment_id, candidate, Path(folder) / "model")
+            client.set_registered_model_alias(MODEL, CHAMPION, number)
+        except MlflowException as fault:
+            raise StageError(f"{name} is not promoted: the MLflow store {tracking_uri()} says: {fault}") from None
+    return f"{name}, with {_kid(candidate)}, is version {number} of {MODEL} and its {CHAMPION}{_instead_of(champion)}"
+
+
+def _measured(one: Results) -> bool:
+    return all(math.isfinite(one.figures.get(key, math.nan)) for key in (KID, f"{KID}_se"))
+
+
+def _instead_of(champion: Champion | None) -> str:
+    if champion is None:
+        return ""
+    before = f", instead of version {champion.version} with KID×1000 {champion.kid}"
+    return before if champion.results else f"{before}, whose run is gone from MLflow: the two were not compared"
 
 
 def objection(champion: Results, candidate: Results) -> str | None:
@@ -66,8 +99,8 @@ def _kid(one: Results) -> str:
     return f"KID×1000 {rounded(one.figures[KID], one.figures[f'{KID}_se'])}"
 
 
-def _champion(client: MlflowClient, folder: Path) -> Results | None:
-    """Return the results of the run that the champion is from."""
+def _champion(client: MlflowClient, folder: Path) -> Champion | None:
+    """Return the version under the alias, None where there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -76,15 +109,18 @@ def _champion(client: MlflowClient, folder: Path) -> Results | None:
         if fault.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no such model; no such alias
             return None
         raise
-    found = find_run(str(held.run_id), folder)
-    return found._replace(origin=f"version {held.version} ({found.origin})")
+    try:
+        found: Results | None = find_run(held.run_id or "", folder)
+    except (ParamsError, StageError):  # the run was deleted, or its evaluation was
+        found = None
+    results = found if found and _measured(found) else None
+    return Champion(str(held.version), held.tags.get(KID, "unknown"), results)
 
 
 def _register(client: MlflowClient, experiment_id: str, candidate: Results, folder: Path) -> str:
     """Return the number of a new version of the model in a folder, which the run's figures and settings go with."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
-    import mlflow.pyfunc
     from mlflow.models import Model
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells each step of a registration
@@ -97,7 +133,7 @@ def _register(client: MlflowClient, experiment_id: str, candidate: Results, fold
         logged = Model.log(
             artifact_path=None,
             name="generator",
-            flavor=mlflow.pyfunc,
+            flavor=flavours,
             run_id=candidate.run_id,
             registered_model_name=MODEL,
             loader_module=serving.__name__,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import shutil
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -21,13 +20,13 @@ from pipeline.codec import encode_png
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.faces import Faces
+from pipeline.limits import LARGEST_SEED, LARGEST_TRUNCATION
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
 BATCH_SIZE = 64
-LARGEST_SEED = 2**63 - 1
 GENERATOR, LIMITS = "generator.safetensors", "limits.json"  # what a model's folder holds
 
 
@@ -91,8 +90,8 @@ def _read(row: Mapping[Hashable, Any]) -> tuple[int, int, float]:
         raise _refusal(f"n must be 1 or more, is {n}")
     if not 0 <= seed <= LARGEST_SEED:
         raise _refusal(f"seed must be 0 or more, is {seed}")
-    if not (math.isfinite(truncation) and truncation >= 0):
-        raise _refusal(f"truncation must be a number of 0 or more, is {truncation}")
+    if not 0 <= truncation <= LARGEST_TRUNCATION:  # which NaN is not
+        raise _refusal(f"truncation must be a number from 0 to {LARGEST_TRUNCATION:g}, is {truncation}")
     return n, seed, truncation
 
 

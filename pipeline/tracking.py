@@ -1,7 +1,7 @@
 """MLflow: one parent run per invocation of dvc, one child run per stage.
 
-Only this module, lineage.py, registry.py and serving.py import mlflow. It takes seconds to import, so it is imported
-when the first run is opened, not with this module.
+Only this module, lineage.py, registry.py, registered.py, flavours.py and serving.py import mlflow. It takes seconds to
+import, so it is imported when the first run is opened, not with this module.
 """
 
 from __future__ import annotations

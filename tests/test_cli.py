@@ -24,7 +24,7 @@ from pipeline.dcgan.networks import Discriminator, Generator
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.dcgan.weights import read_weights, save_weights
 from pipeline.params import Params
-from pipeline.study import FULL, QUICK
+from pipeline.study import ARMS, FULL, QUICK
 from pipeline.verdicts import write_verdicts
 
 
@@ -55,9 +55,30 @@ def pixels(path: str | Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def test_starting_up_imports_nothing_that_takes_long() -> None:
-    code = "import sys, pipeline.cli; print({'mlflow', 'dvc', 'timm', 'onnx', 'onnxruntime'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+SLOW = {
+    *("dask", "dvc", "lightning_fabric", "matplotlib", "mlflow", "onnx", "onnxruntime"),
+    *("pandas", "pyarrow", "scipy", "scrapy", "skimage", "timm", "twisted"),
+}
+
+
+def slow_modules(*words: str) -> set[str]:
+    """Return which modules of SLOW, torch and torchvision the command has imported at its end, in a new process."""
+    code = f"import sys; from pipeline.cli import app; app({list(words)}, standalone_mode=False); print(*sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return (SLOW | {"torch", "torchvision"}) & set(printed.splitlines()[-1].split())
+
+
+def test_help_and_completion_import_nothing_that_takes_long() -> None:
+    assert slow_modules("generate", "--help") == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("generate", "-n", "1"), ("interpolate", "--rows", "1"), ("walk", "-n", "1", "--steps", "2")],
+    ids=lambda words: words[0],
+)
+def test_drawing_imports_nothing_else_that_takes_long(words: tuple[str, ...], weights: str) -> None:
+    assert slow_modules(*words) == {"torch", "torchvision"}
 
 
 def test_a_grid(weights: str) -> None:
@@ -133,7 +154,9 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
         pytest.param(["generate", "--count", "0"], id="no faces"),
         pytest.param(["generate", "--count", "many"], id="no number"),
         pytest.param(["generate", "--seed", "-1"], id="a negative seed"),
+        pytest.param(["generate", "--seed", str(2**64)], id="a seed of too many digits"),
         pytest.param(["generate", "--truncation", "-0.5"], id="a negative truncation"),
+        pytest.param(["generate", "--truncation", "1e300"], id="a truncation beyond all numbers"),
         pytest.param(["generate", "--out", "faces.jpg"], id="no PNG"),
         pytest.param(["generate", "--colour"], id="an unknown option"),
         pytest.param(["interpolate", "--steps", "1"], id="no way between"),
@@ -321,8 +344,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list:
         forms.append((form, jobs))
         return [], ["raw-seed0 failed"]
 
-    monkeypatch.setattr("pipeline.cli.run_study", run_study)
-    monkeypatch.setattr("pipeline.cli.write_study", lambda *_: "the page")
+    monkeypatch.setattr("pipeline.study.run_study", run_study)
+    monkeypatch.setattr("pipeline.reports.study.write_study", lambda *_: "the page")
     monkeypatch.setattr("signal.signal", lambda *_: None)
     return forms
 
@@ -346,6 +369,11 @@ def test_what_is_given_replaces_the_forms_own(asked: list) -> None:
         *(["raw", "cleaned"], [1.5], 4, 3.0, Path("there"), 1),
     )
     assert form.settings == {**QUICK.settings, "ngf": "8", "a.b": "c=d"}
+
+
+def test_the_help_names_the_arms() -> None:
+    words = CliRunner().invoke(app, ["study", "cleaning", "--help"], env={"COLUMNS": "200"}).output
+    assert f"Only these of {', '.join(ARMS)}." in words
 
 
 @pytest.mark.parametrize("words", ["--quick --long", "-S ngf", "-S =8", "--seeds 1"])

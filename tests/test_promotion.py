@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 
+import mlflow.pytorch
 import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -42,7 +44,7 @@ START_SECONDS = 120
 
 
 def promote(name: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["promote", name, "--most-faces", str(MOST)])
+    result = CliRunner().invoke(app, ["promote", name, "--most-faces", str(MOST)], catch_exceptions=False)
     return result.exit_code, result.output
 
 
@@ -80,6 +82,71 @@ def test_a_worse_run_and_the_champion_itself_change_nothing(promoted: Made) -> N
     assert "it is the champion" in text
     assert promote("nobody")[0] == promote("twice")[0] == 2
     assert len(MlflowClient(tracking_uri()).search_model_versions("name = 'anime-dcgan'")) == 2
+
+
+def test_pytorch_loads_the_champion_without_pickle(
+    promoted: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    mlflow.set_tracking_uri(tracking_uri())
+    graph = mlflow.pytorch.load_model("models:/anime-dcgan@champion", dst_path=str(tmp_path))
+    (tmp_path / "netG.safetensors").write_bytes(promoted.weights["brave"])
+    netG = load_generator(tmp_path / "netG.safetensors", torch.device("cpu"))
+    for n in (1, 2, 17):
+        z = sample_noise(n, 4, n)
+        with torch.inference_mode():
+            assert torch.allclose(graph(z), netG(z), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("uri", "holds"), [("models:/anime-dcgan@champion", "brave"), ("models:/anime-dcgan/1", "first")]
+)
+def test_the_commands_draw_with_a_registered_models_weights(
+    promoted: Made, tmp_path: Path, uri: str, holds: str
+) -> None:
+    (tmp_path / "netG.safetensors").write_bytes(promoted.weights[holds])
+    for command, suffix in (("generate", "png"), ("interpolate", "png"), ("walk", "gif"), ("export-onnx", "onnx")):
+        drawn = []
+        for name, weights in (("there", uri), ("here", str(tmp_path / "netG.safetensors"))):
+            out = tmp_path / f"{name}.{suffix}"
+            result = CliRunner().invoke(app, [command, "--weights", weights, "--out", str(out)], catch_exceptions=False)
+            assert result.exit_code == 0, result.output
+            drawn.append(out.read_bytes())
+        assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "code", "says"),
+    [
+        pytest.param("models:/nobody@champion", 2, "Registered Model with name=nobody not found", id="no such model"),
+        pytest.param("models:/anime-dcgan@best", 2, "alias best not found", id="no such alias"),
+        pytest.param("models:/anime-dcgan/99", 2, "version=99", id="no such version"),
+        pytest.param("models:/", 2, "Not a proper models:/ URI", id="no model"),
+        pytest.param("models:/strange/1", 1, "'dcgan promote' did not register it", id="of another project"),
+    ],
+)
+def test_what_the_registry_has_no_weights_of(promoted: Made, tmp_path: Path, uri: str, code: int, says: str) -> None:
+    if "strange" in uri:
+        (tmp_path / "MLmodel").write_text("flavors: {}\n")
+        client = MlflowClient(tracking_uri())
+        client.create_registered_model("strange")
+        client.create_model_version("strange", tmp_path.as_uri())
+    words = ["generate", "--weights", uri, "--out", str(tmp_path / "faces.png")]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == code
+    assert says in result.output
+    assert not (tmp_path / "faces.png").exists()
+
+
+def test_a_store_that_takes_nothing_is_told_in_a_line(promoted: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MlflowException("no space left")
+
+    monkeypatch.setattr("pipeline.registry._register", full)
+    monkeypatch.setattr("pipeline.registry.objection", lambda *_: None)
+    code, text = promote(promoted.run_ids["first"])
+    assert (code, text.count("\n")) == (1, 1)
+    assert text.endswith("says: no space left\n")
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +217,13 @@ def test_a_bad_request_gets_400_and_a_reason(ask: Callable[..., Any], body: obje
     status, text = ask(body)
     assert status == 400
     assert says in json.loads(text)["message"]
+
+
+def test_a_champion_whose_run_is_gone_gives_way(promoted: Made) -> None:
+    MlflowClient(tracking_uri()).delete_run(promoted.run_ids["brave"])
+    code, text = promote(promoted.run_ids["first"])
+    assert code == 0, text
+    told = "instead of version 2 with KID×1000 90.0 ± 1.0, whose run is gone from MLflow: the two were not compared"
+    assert told in text
+    champion = MlflowClient(tracking_uri()).get_model_version_by_alias("anime-dcgan", "champion")
+    assert champion.run_id == promoted.run_ids["first"]

@@ -62,9 +62,10 @@ def test_seed_and_truncation_may_be_left_out() -> None:
         pytest.param([{"n": 9}], "9 faces are asked for, at most 8", id="too many"),
         pytest.param([{"n": 5}, {"n": 4}], "9 faces are asked for, at most 8", id="too many together"),
         pytest.param([{"n": 1, "seed": -1}], "seed must be 0 or more", id="a negative seed"),
-        pytest.param([{"n": 1, "truncation": -0.1}], "truncation must be a number of 0", id="a negative factor"),
+        pytest.param([{"n": 1, "truncation": -0.1}], "truncation must be a number from 0", id="a negative factor"),
         pytest.param([{"n": 1, "truncation": float("nan")}], "truncation must be", id="no number"),
         pytest.param([{"n": 1, "truncation": float("inf")}], "truncation must be", id="no end"),
+        pytest.param([{"n": 1, "truncation": 1e300}], "truncation must be", id="noise beyond float32"),
     ],
 )  # fmt: skip
 def test_what_is_refused(rows: list[dict], says: str) -> None:

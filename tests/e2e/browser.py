@@ -11,12 +11,12 @@ CHROMIUM = Path("/usr/bin/chromium")
 VIRTUAL_MS = 40_000  # of the page's own time, which runs fast while the page waits for nothing
 
 
-def look(address: str, profile: Path) -> str:
+def look(address: str, profile: Path, *flags: str) -> str:
     """Return the document as the browser has it."""
     return subprocess.run(
         [
             CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
-            "--window-size=4000,4000", f"--virtual-time-budget={VIRTUAL_MS}", "--dump-dom", address,
+            "--window-size=4000,4000", f"--virtual-time-budget={VIRTUAL_MS}", "--dump-dom", *flags, address,
         ],
         capture_output=True, text=True, timeout=120, check=True,
     ).stdout  # fmt: skip

@@ -1,0 +1,124 @@
+"""Pictures from a trained generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline import paths
+from pipeline.cli.faults import faults
+from pipeline.limits import LARGEST_SEED, LARGEST_TRUNCATION
+from pipeline.registered import weights_file
+
+if TYPE_CHECKING:
+    from pipeline.dcgan.networks import Generator
+
+BATCH_SIZE, FRAME_MS = 64, 80
+
+Weights = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE_OR_URI",
+        help="The generator, as the train stage writes it, or one of MLflow's registry: models:/anime-dcgan@champion, "
+        "models:/anime-dcgan/3.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Other faces for another seed.")]
+Truncation = Annotated[
+    float,
+    typer.Option(min=0.0, max=LARGEST_TRUNCATION, help="Multiplies the noise: below 1 less varied, more typical."),
+]
+
+
+def generate(
+    out: Annotated[Path, typer.Option(help="A .png file takes all faces as a grid, a folder one file a face.")] = Path(
+        "generated.png"
+    ),
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces.")] = 64,
+    columns: Annotated[int, typer.Option(min=1, help="Faces in a row of the grid.")] = 8,
+    seed: Seed = 0,
+    truncation: Truncation = 1.0,
+    weights: Weights = str(paths.GENERATOR),
+) -> None:
+    """Draw new faces."""
+    if out.suffix not in (".png", ""):
+        raise typer.BadParameter("must be a .png file or a folder", param_hint="--out")
+    import numpy as np
+
+    from pipeline.dcgan.sampling import generate as pictures_of
+    from pipeline.dcgan.sampling import sample_noise
+    from pipeline.reports.grids import grid, write_png
+
+    netG = _open(weights)
+    faces = pictures_of(netG, sample_noise(count, netG.nz, seed) * truncation, BATCH_SIZE)
+    if out.suffix:
+        write_png(grid(faces, columns), out)
+    else:
+        digits = len(str(count - 1))
+        for number, face in enumerate(faces):
+            write_png(np.broadcast_to(face, (*face.shape[:2], 3)), out / f"{number:0{digits}}.png")
+    typer.echo(f"{count} faces: {out}")
+
+
+def interpolate(
+    out: Annotated[Path, typer.Option(help="The .png file.")] = Path("interpolation.png"),
+    rows: Annotated[int, typer.Option(min=1, help="How many pairs of faces.")] = 8,
+    steps: Annotated[int, typer.Option(min=2, help="Faces in a row, the pair included.")] = 8,
+    seed: Seed = 0,
+    truncation: Truncation = 1.0,
+    weights: Weights = str(paths.GENERATOR),
+) -> None:
+    """Draw the faces between pairs of faces, a row a pair."""
+    if out.suffix != ".png":
+        raise typer.BadParameter("must be a .png file", param_hint="--out")
+    import torch
+
+    from pipeline.dcgan.interpolation import interpolate as noise_between
+    from pipeline.dcgan.sampling import generate as pictures_of
+    from pipeline.dcgan.sampling import sample_noise
+    from pipeline.reports.grids import grid, write_png
+
+    netG = _open(weights)
+    start, end = torch.split(sample_noise(2 * rows, netG.nz, seed) * truncation, rows)
+    write_png(grid(pictures_of(netG, noise_between(start, end, steps), BATCH_SIZE), steps), out)
+    typer.echo(f"{rows} rows of {steps} faces: {out}")
+
+
+def walk(
+    out: Annotated[Path, typer.Option(help="The .gif file.")] = Path("walk.gif"),
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces walk side by side.")] = 16,
+    columns: Annotated[int, typer.Option(min=1, help="Faces in a row.")] = 4,
+    stops: Annotated[int, typer.Option(min=2, help="Faces that each one passes before it is back at the first.")] = 4,
+    steps: Annotated[int, typer.Option(min=2, help="Frames from one stop to the next.")] = 12,
+    seed: Seed = 0,
+    truncation: Truncation = 1.0,
+    weights: Weights = str(paths.GENERATOR),
+) -> None:
+    """Draw faces that turn into others and back again, as an endless film."""
+    if out.suffix != ".gif":
+        raise typer.BadParameter("must be a .gif file", param_hint="--out")
+    from pipeline.dcgan.interpolation import interpolate as noise_between
+    from pipeline.dcgan.sampling import generate as pictures_of
+    from pipeline.dcgan.sampling import sample_noise
+    from pipeline.reports.grids import grid, write_gif
+
+    netG = _open(weights)
+    places = (sample_noise(stops * count, netG.nz, seed) * truncation).view(stops, count, netG.nz, 1, 1)
+    legs = noise_between(places.flatten(0, 1), places.roll(-1, 0).flatten(0, 1), steps + 1)
+    # Each leg ends where the next one begins.
+    noise = legs.view(stops, count, steps + 1, netG.nz, 1, 1)[:, :, :-1].transpose(1, 2).flatten(0, 2)
+    faces = pictures_of(netG, noise, BATCH_SIZE)
+    frames = [grid(faces[at : at + count], columns) for at in range(0, len(faces), count)]
+    write_gif(frames, out, FRAME_MS)
+    typer.echo(f"{len(frames)} frames of {count} faces: {out}")
+
+
+def _open(weights: str) -> Generator:
+    import torch
+
+    from pipeline.dcgan.sampling import load_generator
+
+    with faults(), weights_file(weights) as file:
+        return load_generator(file, torch.device("cpu"))

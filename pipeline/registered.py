@@ -1,0 +1,50 @@
+"""A generator's weights out of MLflow's model registry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipeline.errors import ParamsError, StageError
+
+SCHEME = "models:/"
+
+
+@contextmanager
+def weights_file(source: str) -> Iterator[Path]:
+    """Yield the file of weights that a path names, or a registry's URI: models:/NAME@ALIAS or models:/NAME/VERSION.
+
+    Of a URI it is a copy that lasts as long as the block. Raises ParamsError where the registry has no such model,
+    StageError where that holds no weights of this project or MLflow does not answer.
+    """
+    if not source.startswith(SCHEME):
+        yield Path(source)
+        return
+    with TemporaryDirectory() as folder:
+        yield _download(source, Path(folder))
+
+
+def _download(uri: str, folder: Path) -> Path:
+    from pipeline.tracking import open_store, tracking_uri
+
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with open_store():  # which makes the store, or says that it does not answer
+        pass
+    from mlflow import set_tracking_uri
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    from pipeline.serving import GENERATOR
+
+    set_tracking_uri(tracking_uri())
+    try:
+        download_artifacts(artifact_uri=uri, dst_path=str(folder))
+    except MlflowException as fault:
+        raise ParamsError(f"{uri} is not to be had from the registry of {tracking_uri()}: {fault}") from None
+    found = sorted(folder.rglob(GENERATOR))
+    if not found:
+        raise StageError(f"{uri} holds no {GENERATOR}: its files are gone, or 'dcgan promote' did not register it")
+    return found[0]
