@@ -1,4 +1,7 @@
-"""`make ui`: MLflow's page on the project's store, after the runs that a kill left open are marked."""
+"""`make ui`: MLflow's page on the project's store, after the runs that a kill left open are marked.
+
+Where MLFLOW_TRACKING_URI names a server, that has the page already, and its address is told.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,10 @@ def prepare() -> str:
 
 def main() -> None:
     """Become `mlflow ui`; further arguments (`--port 5001`) are passed on."""
+    server = tracking_uri()
+    if server.startswith(("http://", "https://")):
+        print(f"The runs, their figures and what differs: {server.rstrip('/')}/{prepare()}")
+        return
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     options.add_argument("--host", "-h", default="127.0.0.1")
     options.add_argument("--port", "-p", default="5000")
@@ -44,7 +51,7 @@ def main() -> None:
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     # Of MLflow's own dependencies, once for each of its processes.
     os.environ["PYTHONWARNINGS"] = "ignore::DeprecationWarning,ignore::UserWarning"
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(), *sys.argv[1:]]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", server, *sys.argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
 
 

@@ -82,7 +82,7 @@ def test_drawing_imports_nothing_else_that_takes_long(words: tuple[str, ...], we
 
 
 def test_a_grid(weights: str) -> None:
-    assert dcgan("generate", "--out", "some/grid.png", "--count", "6", "--columns", "3") == (
+    assert dcgan("generate", "some/grid.png", "--count", "6", "--columns", "3") == (
         0,
         "6 faces: some/grid.png\n",
     )
@@ -90,7 +90,7 @@ def test_a_grid(weights: str) -> None:
 
 
 def test_loose_files(weights: str) -> None:
-    assert dcgan("generate", "--out", "faces", "-n", "11")[0] == 0
+    assert dcgan("generate", "faces", "-n", "11")[0] == 0
     names = sorted(path.name for path in Path("faces").iterdir())
     assert names == [f"{number:02}.png" for number in range(11)]
     assert {pixels(f"faces/{name}").shape for name in names} == {(32, 32, 3)}
@@ -98,32 +98,32 @@ def test_loose_files(weights: str) -> None:
 
 def test_a_seed_is_a_set_of_faces(weights: str) -> None:
     for name, seed in (("one", "1"), ("again", "1"), ("other", "2")):
-        dcgan("generate", "--out", f"{name}.png", "--seed", seed)
+        dcgan("generate", f"{name}.png", "--seed", seed)
     assert Path("one.png").read_bytes() == Path("again.png").read_bytes()
     assert Path("one.png").read_bytes() != Path("other.png").read_bytes()
 
 
 def test_truncation_multiplies_the_noise(weights: str) -> None:
-    dcgan("generate", "--out", "faces", "-n", "2", "--truncation", "0")
+    dcgan("generate", "faces", "-n", "2", "--truncation", "0")
     assert np.array_equal(pixels("faces/0.png"), pixels("faces/1.png"))
-    dcgan("generate", "--out", "faces", "-n", "2", "--truncation", "1")
+    dcgan("generate", "faces", "-n", "2", "--truncation", "1")
     assert not np.array_equal(pixels("faces/0.png"), pixels("faces/1.png"))
 
 
 def test_luma_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_weights(nc=1)
-    assert dcgan("generate", "--out", "faces", "-n", "1")[0] == 0
+    assert dcgan("generate", "faces", "-n", "1")[0] == 0
     face = pixels("faces/0.png")
     assert (face == face[:, :, :1]).all()
-    assert dcgan("generate", "--out", "grid.png")[0] == 0
+    assert dcgan("generate", "grid.png")[0] == 0
 
 
 def test_the_way_between_two_faces_begins_and_ends_with_them(weights: str) -> None:
-    assert dcgan("interpolate", "--out", "way.png", "--rows", "2", "--steps", "4", "--seed", "3")[0] == 0
+    assert dcgan("interpolate", "way.png", "--rows", "2", "--steps", "4", "--seed", "3")[0] == 0
     way = pixels("way.png")
     assert way.shape == (2 * 32 + 3 * 2, 4 * 32 + 5 * 2, 3)
-    dcgan("generate", "--out", "ends", "-n", "4", "--seed", "3")
+    dcgan("generate", "ends", "-n", "4", "--seed", "3")
     first, last = way[2:34, 2:34], way[2:34, -34:-2]
     # A batch of another size may round another way.
     assert np.abs(first.astype(int) - pixels("ends/0.png")).max() <= 1
@@ -131,9 +131,9 @@ def test_the_way_between_two_faces_begins_and_ends_with_them(weights: str) -> No
 
 
 def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
-    words = ["walk", "--out", "walk.gif", "-n", "2", "--columns", "2", "--stops", "3", "--steps", "4", "--seed", "5"]
+    words = ["walk", "walk.gif", "-n", "2", "--columns", "2", "--stops", "3", "--steps", "4", "--seed", "5"]
     assert dcgan(*words) == (0, "12 frames of 2 faces: walk.gif\n")
-    dcgan("generate", "--out", "stops", "-n", "6", "--seed", "5")
+    dcgan("generate", "stops", "-n", "6", "--seed", "5")
     with Image.open("walk.gif") as film:
         assert (film.n_frames, film.size) == (12, (2 * 32 + 3 * 2, 32 + 2 * 2))
         for stop in range(3):
@@ -149,7 +149,7 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(["walk", "--out", "walk.png"], id="no GIF"),
+        pytest.param(["walk", "walk.png"], id="no GIF"),
         pytest.param(["walk", "--stops", "1"], id="a walk on the spot"),
         pytest.param(["generate", "--count", "0"], id="no faces"),
         pytest.param(["generate", "--count", "many"], id="no number"),
@@ -157,10 +157,10 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
         pytest.param(["generate", "--seed", str(2**64)], id="a seed of too many digits"),
         pytest.param(["generate", "--truncation", "-0.5"], id="a negative truncation"),
         pytest.param(["generate", "--truncation", "1e300"], id="a truncation beyond all numbers"),
-        pytest.param(["generate", "--out", "faces.jpg"], id="no PNG"),
+        pytest.param(["generate", "faces.jpg"], id="no PNG"),
         pytest.param(["generate", "--colour"], id="an unknown option"),
         pytest.param(["interpolate", "--steps", "1"], id="no way between"),
-        pytest.param(["interpolate", "--out", "folder"], id="no file"),
+        pytest.param(["interpolate", "folder"], id="no file"),
         pytest.param(["import-weights"], id="no weights to import"),
         pytest.param(["export-weights"], id="no place to export to"),
         pytest.param(["export-onnx", "--out", "netG.pth"], id="no ONNX file"),
@@ -193,7 +193,7 @@ def test_no_generator(words: list[str], tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_generator_alone_decides_what_is_drawn(weights: str) -> None:
-    dcgan("generate", "--out", "faces", "-n", "1", "--seed", "4", "--weights", weights)
+    dcgan("generate", "faces", "-n", "1", "--seed", "4", "--weights", weights)
     netG = load_generator(Path(weights), torch.device("cpu"))
     assert np.array_equal(pixels("faces/0.png"), generate(netG, sample_noise(1, 5, 4), 1)[0])
 
@@ -202,8 +202,8 @@ def test_weights_travel_out_and_in(weights: str) -> None:
     assert dcgan("export-weights", "--out", "netG.pth") == (0, "Generator: netG.pth\n")
     told = "Generator, image_size 32, nc 3, nz 5, ngf 4, weights imported: back.safetensors\n"
     assert dcgan("import-weights", "netG.pth", "--out", "back.safetensors") == (0, told)
-    dcgan("generate", "--out", "here.png")
-    assert dcgan("generate", "--out", "back.png", "--weights", "back.safetensors")[0] == 0
+    dcgan("generate", "here.png")
+    assert dcgan("generate", "back.png", "--weights", "back.safetensors")[0] == 0
     assert Path("here.png").read_bytes() == Path("back.png").read_bytes()
 
 

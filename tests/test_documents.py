@@ -101,7 +101,9 @@ def take(command: Any, words: list[str]) -> None:
     """Raise unless a command line by Click or Typer takes the words."""
     while hasattr(command, "commands"):
         if words[0].startswith("-"):  # the program's own, such as --install-completion, which is not to be done here
-            assert words[0] in {"--help", *(name for option in command.params for name in option.opts)}, "no such option"
+            assert words[0] in {"--help", *(name for option in command.params for name in option.opts)}, (
+                "no such option"
+            )
             return
         command, words = command.commands[words[0]], words[1:]
     if "--help" not in words:

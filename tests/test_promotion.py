@@ -105,11 +105,12 @@ def test_the_commands_draw_with_a_registered_models_weights(
     promoted: Made, tmp_path: Path, uri: str, holds: str
 ) -> None:
     (tmp_path / "netG.safetensors").write_bytes(promoted.weights[holds])
-    for command, suffix in (("generate", "png"), ("interpolate", "png"), ("walk", "gif"), ("export-onnx", "onnx")):
+    commands = {"generate": "png", "interpolate": "png", "walk": "gif", "export-onnx --out": "onnx"}
+    for command, suffix in commands.items():
         drawn = []
         for name, weights in (("there", uri), ("here", str(tmp_path / "netG.safetensors"))):
             out = tmp_path / f"{name}.{suffix}"
-            result = CliRunner().invoke(app, [command, "--weights", weights, "--out", str(out)], catch_exceptions=False)
+            result = CliRunner().invoke(app, [*command.split(), str(out), "--weights", weights], catch_exceptions=False)
             assert result.exit_code == 0, result.output
             drawn.append(out.read_bytes())
         assert drawn[0] == drawn[1]
@@ -131,7 +132,7 @@ def test_what_the_registry_has_no_weights_of(promoted: Made, tmp_path: Path, uri
         client = MlflowClient(tracking_uri())
         client.create_registered_model("strange")
         client.create_model_version("strange", tmp_path.as_uri())
-    words = ["generate", "--weights", uri, "--out", str(tmp_path / "faces.png")]
+    words = ["generate", "--weights", uri, str(tmp_path / "faces.png")]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == code
     assert says in result.output

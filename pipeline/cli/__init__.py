@@ -14,7 +14,7 @@ ABOUT = (__doc__ or "").partition("\n")[0]
 
 EXAMPLES = """Examples:\n
 \b
-dcgan generate -n 64 --seed 7 --out faces.png
+dcgan generate -n 64 --seed 7 faces.png
 dcgan walk --truncation 0.8 --weights models:/anime-dcgan@champion
 dcgan explain data/mine/face.jpg
 dcgan compare main my-experiment

@@ -33,9 +33,9 @@ Truncation = Annotated[
 
 
 def generate(
-    out: Annotated[Path, typer.Option(help="A .png file takes all faces as a grid, a folder one file a face.")] = Path(
-        "generated.png"
-    ),
+    out: Annotated[
+        Path, typer.Argument(help="A .png file takes all faces as a grid, a folder one file a face.")
+    ] = Path("generated.png"),
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces.")] = 64,
     columns: Annotated[int, typer.Option(min=1, help="Faces in a row of the grid.")] = 8,
     seed: Seed = 0,
@@ -44,7 +44,7 @@ def generate(
 ) -> None:
     """Draw new faces."""
     if out.suffix not in (".png", ""):
-        raise typer.BadParameter("must be a .png file or a folder", param_hint="--out")
+        raise typer.BadParameter("must be a .png file or a folder", param_hint="OUT")
     import numpy as np
 
     from pipeline.dcgan.sampling import generate as pictures_of
@@ -63,7 +63,7 @@ def generate(
 
 
 def interpolate(
-    out: Annotated[Path, typer.Option(help="The .png file.")] = Path("interpolation.png"),
+    out: Annotated[Path, typer.Argument(help="The .png file.")] = Path("interpolation.png"),
     rows: Annotated[int, typer.Option(min=1, help="How many pairs of faces.")] = 8,
     steps: Annotated[int, typer.Option(min=2, help="Faces in a row, the pair included.")] = 8,
     seed: Seed = 0,
@@ -72,7 +72,7 @@ def interpolate(
 ) -> None:
     """Draw the faces between pairs of faces, a row a pair."""
     if out.suffix != ".png":
-        raise typer.BadParameter("must be a .png file", param_hint="--out")
+        raise typer.BadParameter("must be a .png file", param_hint="OUT")
     import torch
 
     from pipeline.dcgan.interpolation import interpolate as noise_between
@@ -87,7 +87,7 @@ def interpolate(
 
 
 def walk(
-    out: Annotated[Path, typer.Option(help="The .gif file.")] = Path("walk.gif"),
+    out: Annotated[Path, typer.Argument(help="The .gif file.")] = Path("walk.gif"),
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces walk side by side.")] = 16,
     columns: Annotated[int, typer.Option(min=1, help="Faces in a row.")] = 4,
     stops: Annotated[int, typer.Option(min=2, help="Faces that each one passes before it is back at the first.")] = 4,
@@ -98,7 +98,7 @@ def walk(
 ) -> None:
     """Draw faces that turn into others and back again, as an endless film."""
     if out.suffix != ".gif":
-        raise typer.BadParameter("must be a .gif file", param_hint="--out")
+        raise typer.BadParameter("must be a .gif file", param_hint="OUT")
     from pipeline.dcgan.interpolation import interpolate as noise_between
     from pipeline.dcgan.sampling import generate as pictures_of
     from pipeline.dcgan.sampling import sample_noise

@@ -78,3 +78,9 @@ def test_the_compare_page_shows_both(project: Project, page: str, tmp_path: Path
     # Of the figures the page renders those that are scrolled to, the first ones by name.
     assert {"copied_share", "coverage", "crawl-import/images"} <= set(shown)
     assert shown.count(f"{first.data.metrics['crawl-import/images']:.0f}") >= 2
+
+
+def test_where_a_server_is_the_store_its_own_page_is_named(project: Project, page: str) -> None:
+    server = page.partition("/#")[0]
+    printed = project.run("env", f"MLFLOW_TRACKING_URI={server}", "python", "-m", "pipeline.ui")
+    assert printed.splitlines()[-1].endswith(f" {page}")
