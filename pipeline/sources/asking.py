@@ -106,9 +106,10 @@ class Robots(RobotsTxtMiddleware):
         netloc = urlsplit(request.url).netloc
         parser = await super().robot_parser(request)
         if parser is None and netloc in self._faults:
-            if self._parsers.get(netloc, parser) is None:
+            fault = self._faults[netloc]
+            if not isinstance(fault, BrokenRobotsError) and self._parsers.get(netloc, parser) is None:
                 self._parsers.pop(netloc, None)  # so that it is asked for again, as the image itself is
-            raise self._faults[netloc]
+            raise fault.with_traceback(None)  # which would grow with each time that it is raised
         return parser
 
     def _robots_error(self, exc: Exception, netloc: str) -> None:
@@ -130,7 +131,7 @@ class Robots(RobotsTxtMiddleware):
     def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
         """Refuse what the rules forbid, and everything where they were answered with 5xx."""
         if fault := self._faults.get(urlsplit(request.url).netloc):
-            raise fault
+            raise fault.with_traceback(None)
         super().process_request_2(rp, request)
 
 
@@ -252,8 +253,8 @@ class Asker(Spider):
         if host.is_dead(self.params.max_wait):
             return _failed(host.reason, asked.url)
         answer = await self._ask_again(host, asked)
-        if answer.fetched.final_url == asked.url:
-            host.note(answer.fetched.reason)
+        # Whoever redirects is there, whatever becomes of the place that it names.
+        host.note(answer.fetched.reason if answer.fetched.final_url == asked.url else None)
         return answer
 
     async def _ask_again(self, host: Host, asked: Pending) -> Answer:
@@ -342,7 +343,10 @@ def _is_web(url: str) -> bool:
 
 
 def _text(value: bytes) -> str:
-    return value.decode("latin-1")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def header(headers: Headers, name: str) -> str | None:

@@ -33,6 +33,10 @@ from pipeline.sources.urls import Wanted
 _POLICY = ("user_agent", "obey_robots", "ignore_opt_out", "allow_private")
 
 
+class TooFewImagesError(StageError):
+    """A crawl gave so little that it is no use to go on with it; the next one begins anew."""
+
+
 def store_folder() -> Path:
     """Return where fetched bytes are kept: outside DVC's outs, in the main checkout."""
     return paths.state_dir() / "crawl"
@@ -77,10 +81,13 @@ def site_units(origin: Path, site: Site, crawl: CrawlParams, takedown: Takedown)
             Result(Wanted(url), Fetched(fetched_at=None, reason=f"page {reason}"), None)
             for url, reason in store.unread_pages(key)
         ]
+        found = store.surveyed(key)
         try:
-            with _crawled_units(store, origin, store.surveyed(key), crawl, takedown, unread) as units:
+            if not found and not unread:
+                raise TooFewImagesError(f"no page of {origin} names an image; look at what its recipe selects")
+            with _crawled_units(store, origin, found, crawl, takedown, unread) as units:
                 yield units
-        except StageError:  # the next call is to look at the site as it is then, and not again at what failed
+        except TooFewImagesError:  # the next call is to look at the site as it is then
             store.finish_survey(key)
             raise
         store.finish_survey(key)
@@ -103,8 +110,8 @@ def _crawled_units(
 
     unread: pages that gave none, which go along as rows: images that nobody could list are missing too.
     The crawl counts as finished when the block ends without a fault: until then, the next call goes on with it.
-    StageError where fewer than crawl.min_success of the URLs gave an image; that ends the crawl too, so that the next
-    call tries the failed ones again.
+    TooFewImagesError where fewer than crawl.min_success of the URLs gave an image; that ends the crawl too, so that the
+    next call tries the failed ones again.
     """
     policy = _policy(crawl)
     key = _digest([policy, crawl.max_bytes, crawl.max_pixels, *(astuple(one) for one in wanted)])
@@ -116,7 +123,7 @@ def _crawled_units(
     print(summary)
     if share < crawl.min_success:
         store.finish(key)
-        raise StageError(
+        raise TooFewImagesError(
             f"{share:.1%} of the URLs gave an image; crawl.min_success asks {crawl.min_success:.1%}\n{summary}"
         )
     yield _units(origin, results, store, crawl.max_bytes, takedown)

@@ -154,7 +154,7 @@ def require_faces(faces: int, errors: Counter[str], crop: CropParams) -> None:
 
     errors: the rows without an image, by reason.
     """
-    if faces or errors[TAKEN_DOWN] or not (errors[NO_FACE] or errors[TOO_SMALL]):
+    if faces or not (errors[NO_FACE] or errors[TOO_SMALL]):
         return
     raise StageError(
         f"the cascade {crop.cascade} found no face in any picture ({errors[NO_FACE]} pictures without one, "

@@ -102,10 +102,10 @@ def import_source(
         job = partial(_import_unit, crawl=crawl, target=target.absolute(), takedown=takedown, cascade_text=cascade_text)
         jobs = list(enumerate(units))
         summaries = list(workers.map(job, jobs, label="crawl-import", sizes=[unit.images for unit in units]))
-    if cascade_text is not None:
-        faces = sum(summary.splits.total() for summary in summaries)
-        require_faces(faces, sum((summary.errors for summary in summaries), Counter()), crawl.crop)
-        number_rows(target, workers)
+        if cascade_text is not None:  # within, because a crawl counts as finished at the end
+            faces = sum(summary.splits.total() for summary in summaries)
+            require_faces(faces, sum((summary.errors for summary in summaries), Counter()), crawl.crop)
+            number_rows(target, workers)
     remove_unfinished(target)
     return summaries
 

@@ -48,7 +48,8 @@ class Surveyor(Asker):
         host = self._hosts.setdefault(urlsplit(page.url).netloc, Host())
         answer = await self.insist(host, Pending(page.url, None, None))
         gives = self._read_page(page, answer)
-        if gives.reason and answer.worth_retrying and self._site.api and not self._in_a_hole(page):
+        passing = answer.passing or answer.response is not None
+        if gives.reason and passing and self._site.api and not self._in_a_hole(page):
             gives = replace(gives, links=next_pages(self._site, page.url, page.depth))
         self._store.record_page(self._key, page, gives)
         self._bar.update()

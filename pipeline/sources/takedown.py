@@ -34,7 +34,7 @@ def is_url(name: str) -> bool:
 def read_takedown(path: Path) -> Takedown:
     """Return the list, empty where there is no file; ParamsError names a line that is neither a URL nor an id."""
     urls, ids = set(), set()
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
     for number, line in enumerate(map(str.strip, lines), start=1):
         if is_url(line):
             urls.add(line)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ParamsError
+
+# Control characters and what some take for the end of a line, which would break a list of URLs, one a line.
+_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 LIST_SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
 
@@ -35,7 +40,8 @@ def plain(text: str) -> str:
 def wanted(url: str, page_url: str | None, licence: str | None, columns: Mapping[str, Any] | None = None) -> Wanted:
     """Return an image to fetch, its texts such that UTF-8 can hold them; columns are what else is known of it."""
     extra = json.dumps(columns, ensure_ascii=False, sort_keys=True, default=str) if columns else None
-    return Wanted(plain(url), *(None if text is None else plain(text) for text in (page_url, licence, extra)))
+    url = _BREAKS.sub(lambda found: quote(found[0]), plain(url))
+    return Wanted(url, *(None if text is None else plain(text) for text in (page_url, licence, extra)))
 
 
 def read_list(path: Path) -> list[Wanted]:

@@ -49,6 +49,8 @@ class Handler(BaseHTTPRequestHandler):
         kind = self.path.strip("/").split("/")[0].split(".")[0].replace("-", "_")
         if self.path in self.server.failing:
             kind = "broken"
+        if self.path in self.server.pages:
+            kind = "page"
         try:
             getattr(self, f"on_{kind}", self.on_missing)()
         except (BrokenPipeError, ConnectionResetError):
@@ -245,6 +247,7 @@ class Server(ThreadingHTTPServer):
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.edition = 0
         self.failing: set[str] = set()
+        self.pages: set[str] = set()
         self.robots, self.robots_status = b"User-agent: *\nDisallow: /forbidden/\n", 200
 
     @property

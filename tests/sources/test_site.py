@@ -100,10 +100,21 @@ def test_a_site_that_is_not_there(server: Server, crawl: CrawlParams, capfd) -> 
         assert server.asked["/gone"] == asked, "what failed once is asked for again"
 
 
+def test_a_site_without_an_image_is_looked_at_again(server: Server, crawl: CrawlParams) -> None:
+    recipe = PAGES | {"start": [f"{server.address}/gallery/1.html"], "images": {"css": "img.nothing"}, "max_depth": 0}
+    for asked in (1, 2):
+        with pytest.raises(StageError, match=r"no page of site\.yaml names an image"):
+            fetch(recipe, crawl)
+        assert server.asked["/gallery/1.html"] == asked
+
+
 def test_pages_of_an_api_that_fail_are_passed_over(server: Server, crawl: CrawlParams) -> None:
     board = BOARD | {"start": [f"{server.address}/posts.json?page={{page}}"]}
     server.failing = {"/posts.json?page=2"}
     assert list(fetch(board, crawl, {"posts.json?page=2": "page 5xx"})) == ["2.png", "3.png", "6.png"]
+    server.pages = {"/posts.json?page=2"}
+    assert list(fetch(board, crawl, {"posts.json?page=2": "page without a list"})) == ["2.png", "3.png", "6.png"]
+    server.pages = set()
     server.failing = {f"/posts.json?page={page}" for page in range(2, 9)}
     lenient = crawl.model_copy(update={"min_success": 0.0})
     fetch(board, lenient, {f"posts.json?page={page}": "page 5xx" for page in (2, 3, 4)})

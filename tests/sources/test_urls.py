@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ParamsError
-from pipeline.sources.urls import Wanted, read_list
+from pipeline.sources.takedown import add_to_takedown, read_takedown
+from pipeline.sources.urls import Wanted, read_list, wanted
 
 URL = "https://a.example/1.png"
 
@@ -43,3 +44,11 @@ def test_an_entry_without_a_url_is_refused_by_its_number(tmp_path: Path, text: s
     (tmp_path / "a.jsonl").write_text(f'{{"url": "{URL}"}}\n{text}\n')
     with pytest.raises(ParamsError, match="entry 2"):
         read_list(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("end", ["\n", "\x0b", "\x85", "\u2028"])
+def test_no_url_breaks_a_list_of_one_a_line(tmp_path: Path, end: str) -> None:
+    url = wanted(f"{URL}{end}b.jpg", None, None).url
+    assert url.isascii()
+    add_to_takedown(tmp_path / "takedown.txt", [url])
+    assert read_takedown(tmp_path / "takedown.txt").urls == {url}
