@@ -24,6 +24,9 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 # Pictures are compressed already: an archive that grows a hundredfold is a bomb.
 MAX_EXPANSION = 100
 
+# So few packed bytes at once, because zipfile unpacks all that it reads of LZMA or bzip2: 1 KB may become 1 GB.
+PIECE = 4096
+
 
 @dataclass(frozen=True)
 class Member:
@@ -130,12 +133,14 @@ def _read_zip(
                 continue
             try:
                 # The size in the header may lie, so the reading is bounded, not the header believed.
+                data = bytearray()
                 with archive.open(infos[member.position]) as file:
-                    data = file.read(max_bytes + 1)
+                    while len(data) <= max_bytes and (piece := file.read(PIECE)):
+                        data += piece
             except Exception:  # a hostile member makes the decompressors raise anything
                 yield member, None, "damaged in the archive"
                 continue
-            yield (member, None, "too large") if len(data) > max_bytes else (member, data, None)
+            yield (member, None, "too large") if len(data) > max_bytes else (member, bytes(data), None)
 
 
 def _tar_members(path: Path) -> list[Member]:
@@ -149,6 +154,8 @@ def _tar_members(path: Path) -> list[Member]:
                 error = "unsafe path"
             elif not info.isreg() or info.issparse():
                 error = "not a file"
+            elif info.size < 0:
+                error = "damaged in the archive"
             modified = datetime.fromtimestamp(max(0, min(info.mtime, 2**32)), UTC)
             members.append(Member(_text(info.name), info.offset_data, info.size, modified, error))
     return members

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ParamsError
@@ -46,14 +45,15 @@ def wanted(url: str, page_url: str | None, licence: str | None, columns: Mapping
 
 def read_list(path: Path) -> list[Wanted]:
     """Return the images of a list, in its order, a repeated URL once. ParamsError where it can't be read as one."""
-    try:
-        rows = list(_READERS[path.suffix](path))
-    except (OSError, ValueError, csv.Error, pa.ArrowException) as fault:
-        raise ParamsError(f"{path} is not readable as a list of URLs: {fault}") from None
     found: dict[str, Wanted] = {}
-    for number, row in enumerate(rows, start=1):
-        one = _wanted(row, path, number)
-        found.setdefault(one.url, one)
+    try:
+        for number, row in enumerate(_READERS[path.suffix](path), start=1):
+            one = _wanted(row, path, number)
+            found.setdefault(one.url, one)
+    except ParamsError:
+        raise
+    except Exception as fault:  # a hostile list makes the libraries raise anything
+        raise ParamsError(f"{path} is not readable as a list of URLs: {fault}") from None
     return list(found.values())
 
 
