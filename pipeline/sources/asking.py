@@ -16,6 +16,7 @@ from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.http import Headers, Response
 from scrapy.robotstxt import RobotParser
 
+from pipeline.messages import without_credentials
 from pipeline.params import CrawlParams
 from pipeline.sources.addresses import is_public
 from pipeline.sources.courtesy import opts_out, retry_after
@@ -309,7 +310,7 @@ class Asker(Spider):
         location = header(response.headers, "Location")
         if response.status in (301, 302, 303, 307, 308) and location:
             try:
-                return urljoin(url, location)
+                return without_credentials(urljoin(url, location))
             except ValueError:
                 return _failed("unsafe redirect", url)
         fetched = Fetched(

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pyarrow.parquet as pq
 
 from pipeline.errors import ParamsError
+from pipeline.messages import without_credentials
 
 # Control characters and what some take for the end of a line, which would break a list of URLs, one a line.
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -32,12 +33,12 @@ class Wanted:
 
 
 def plain(text: str) -> str:
-    """Return text that UTF-8 can hold: a lone surrogate, which JSON can bring, is written as its escape."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Return text as it is stored: without credentials, and a lone surrogate, which JSON can bring, as its escape."""
+    return without_credentials(text).encode("utf-8", "backslashreplace").decode()
 
 
 def wanted(url: str, page_url: str | None, licence: str | None, columns: Mapping[str, Any] | None = None) -> Wanted:
-    """Return an image to fetch, its texts such that UTF-8 can hold them; columns are what else is known of it."""
+    """Return an image to fetch, its texts plain; columns are what else is known of it."""
     extra = json.dumps(columns, ensure_ascii=False, sort_keys=True, default=str) if columns else None
     url = _BREAKS.sub(lambda found: quote(found[0]), plain(url))
     return Wanted(url, *(None if text is None else plain(text) for text in (page_url, licence, extra)))
