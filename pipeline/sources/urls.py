@@ -19,6 +19,8 @@ from pipeline.messages import without_credentials
 # Control characters and what some take for the end of a line, which would break a list of URLs, one a line.
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
+ROWS = 1000  # of Parquet at once
+
 LIST_SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
 
 
@@ -92,7 +94,7 @@ def _json_lines(path: Path) -> Iterator[Any]:
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches():
+        for batch in file.iter_batches(ROWS):
             yield from batch.to_pylist()
 
 
