@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# The user and password of a URL, up to the last @ before its path.
-_USERINFO = re.compile(r"""(?<=://)[^\s/?#"'<>]*@""")
+# The user and password of a URL, up to the last @ before its path; as a Path, it has one slash.
+_USERINFO = re.compile(r"""((?<=://)|(?<=https:/)|(?<=http:/))[^\s/?#"'<>]*@""")
 
 
 def without_credentials(text: str) -> str:
