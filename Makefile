@@ -30,6 +30,7 @@ check: setup
 	ruff check .
 	ruff format --check .
 	mypy
+	bandit --quiet --configfile pyproject.toml --recursive pipeline stages
 	pytest
 
 # Which recipe draws the better faces in the same time: 80 minutes on two cores.

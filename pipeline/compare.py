@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.codec import Pixels
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.errors import StageError
+from pipeline.messages import printable
 from pipeline.reports.figure_table import better_of, pairs, rounded
 from pipeline.reports.grids import grid
-from pipeline.reports.names import printable
 from pipeline.results import Results
 from pipeline.runs import aligned
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import paths
 from pipeline.errors import ParamsError
 from pipeline.lineage import PARENT_TAG
+from pipeline.messages import without_credentials
 from pipeline.records import read_rows, shard_paths
 from pipeline.sources.crawler import open_store as open_crawl_store
 from pipeline.sources.crawler import store_folder
@@ -176,9 +177,9 @@ def _copies(trained: Sequence[Trained], repo: Repo | None) -> list[str]:
         joined = ",".join(suspects)
         lines += [
             "  MLflow, where pages and grids of these runs show real images:",
-            f"    export MLFLOW_TRACKING_URI={tracking_uri()}",
+            f"    export MLFLOW_TRACKING_URI={without_credentials(tracking_uri())}",
             *(f"    mlflow runs delete --run-id {run_id}" for run_id in suspects),
-            f"    mlflow gc --backend-store-uri {tracking_uri()} --run-ids {joined}",
+            f"    mlflow gc --backend-store-uri {without_credentials(tracking_uri())} --run-ids {joined}",
         ]
     lines.append("  a folder or an archive of your own that it came from: delete it there.")
     return lines

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.constructor import SafeConstructor
 
 from pipeline import paths
 from pipeline.errors import ParamsError
@@ -236,6 +237,15 @@ class Params(Section):
 
 Model = TypeVar("Model", bound=Section)
 
+# How a wrong value is shown: by aliases, ten lines of YAML can mean billions of items.
+_FOUND = Repr()
+_FOUND.maxlevel, _FOUND.maxstring, _FOUND.maxother = 2, 200, 200
+
+
+class _Constructor(SafeConstructor):
+    def flatten_mapping(self, node: Any) -> None:
+        """Leave `<<` unread: YAML 1.2 has no merge keys, and ten lines of them can ask for billions of entries."""
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML 1.2 mapping; ParamsError where there is none.
@@ -243,11 +253,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     YAML 1.2, because `dvc exp run -S lr=0.00001` writes 1e-05, which a YAML 1.1 reader such as PyYAML takes for a
     string. The pure safe loader builds plain values only: no tag can make it call anything.
     """
+    reader = YAML(typ="safe", pure=True)
+    reader.Constructor = _Constructor
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        content = reader.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; run from the project's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # a recipe may be a stranger's, and what is odd makes the reader raise anything
         raise ParamsError(f"{path} is not readable YAML: {error}") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path} must hold `key: value` lines")
@@ -270,7 +282,7 @@ def _describe(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{key}: missing"
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]} (found {fault['input']!r})"
+    return f"{key}: {message[0].lower()}{message[1:]} (found {_FOUND.repr(fault['input'])})"
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:

@@ -22,6 +22,7 @@ from pipeline import invocation, lineage, paths
 from pipeline.codec import Pixels
 from pipeline.errors import StageError
 from pipeline.lineage import PARENT_TAG
+from pipeline.messages import shown, without_credentials
 from pipeline.params import Params, flatten
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class StageRun:
 
     def log_input(self, name: str, digest: str) -> None:
         """Log a data set that the stage reads, by name and digest."""
-        self._guard(name, lambda: self._log_inputs({name: digest}))
+        self._guard(name, lambda: self._log_inputs({without_credentials(name): digest}))
 
     def show_skipped(self) -> None:
         """Show in the parent what the stages before this one left that DVC had no need to run."""
@@ -154,7 +155,7 @@ class StageRun:
         try:
             log()
         except Exception as fault:  # the store may be a server that is away, a full disk, a locked database
-            print(f"warning: MLflow did not take {what}: {fault}", file=sys.stderr)
+            print(shown(f"warning: MLflow did not take {what}: {fault}"), file=sys.stderr)
             return False
         return True
 
@@ -220,7 +221,9 @@ def _open_parent(client: MlflowClient, experiment_id: str, params: Params, commo
     tags = {**common, PROCESS_TAG: key, "kind": "invocation"}
     parent = client.create_run(experiment_id, tags=tags, run_name=name)
     flat = flatten(params.model_dump())
-    client.log_batch(parent.info.run_id, params=[Param(name, str(value)) for name, value in flat.items()])
+    client.log_batch(
+        parent.info.run_id, params=[Param(name, without_credentials(str(value))) for name, value in flat.items()]
+    )
     return str(parent.info.run_id)
 
 
@@ -249,7 +252,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         child = client.create_run(experiment_id, tags=tags, run_name=stage)
     run = StageRun(client, experiment_id, stage, child.info.run_id, parent_id)
     own = invocation.stage_params(stage, flatten(params.model_dump()))
-    client.log_batch(run.run_id, params=[Param(name, str(value)) for name, value in own.items()])
+    client.log_batch(run.run_id, params=[Param(name, without_credentials(str(value))) for name, value in own.items()])
     for name, digest in invocation.input_digests(stage).items():
         run.log_input(name, digest)
     run.show_skipped()
@@ -261,7 +264,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         run.show_results()
     except BaseException as fault:
         status = "FAILED" if isinstance(fault, Exception) else "KILLED"
-        run.set_tags({"error": f"{type(fault).__name__}: {fault}"[:500]})
+        run.set_tags({"error": shown(f"{type(fault).__name__}: {fault}")[:500]})
         raise
     finally:
         run.end(status)

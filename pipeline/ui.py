@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pipeline.messages import without_credentials
 from pipeline.runs import differing_settings, past_invocations
 from pipeline.tracking import mark_dead_runs, open_store, tracking_uri
 
@@ -40,7 +41,7 @@ def main() -> None:
     """Become `mlflow ui`; further arguments (`--port 5001`) are passed on."""
     server = tracking_uri()
     if server.startswith(("http://", "https://")):
-        print(f"The runs, their figures and what differs: {server.rstrip('/')}/{prepare()}")
+        print(f"The runs, their figures and what differs: {without_credentials(server).rstrip('/')}/{prepare()}")
         return
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     options.add_argument("--host", "-h", default="127.0.0.1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
+from pipeline.messages import shown
 
 
 def run_stage(name: str, main: Callable[[], None]) -> None:
@@ -24,11 +26,14 @@ def run_stage(name: str, main: Callable[[], None]) -> None:
         with _one_stage_at_a_time(name):
             main()
     except (ParamsError, StageError) as fault:
-        print(f"{name}: {fault}", file=sys.stderr)
+        print(f"{name}: {shown(fault)}", file=sys.stderr)
         sys.exit(2 if isinstance(fault, ParamsError) else 1)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception:  # a fault of the code: a library's message may hold the address of a server, with its password
+        print(shown(traceback.format_exc()), file=sys.stderr)
+        sys.exit(1)
 
 
 @contextmanager

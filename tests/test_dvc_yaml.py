@@ -10,7 +10,19 @@ from pipeline.params import flatten, read_yaml
 STAGES = ("crawl-import", "filter", "resize", "train", "evaluate")
 
 # What starts work, finds files and reports on it, but can't change what comes out.
-PLUMBING = {"atomic", "digest", "errors", "headline", "invocation", "lineage", "params", "paths", "tracking", "workers"}
+PLUMBING = {
+    "atomic",
+    "digest",
+    "errors",
+    "headline",
+    "invocation",
+    "lineage",
+    "messages",
+    "params",
+    "paths",
+    "tracking",
+    "workers",
+}
 
 # Settings that change no result, only how it is come by.
 IN_NO_STAGE = {

@@ -1,3 +1,4 @@
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -134,3 +135,53 @@ def test_a_choice_left_blank_on_the_command_line_is_none(root: Path) -> None:
     assert validate(EvaluateParams, section | {"inception_weights": ""}, Path("params.yaml")).inception_weights is None
     section = read_yaml(root / "params.yaml")["crawl"]["crop"]
     assert validate(CropParams, section | {"cascade": ""}, Path("params.yaml")).cascade is None
+
+
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{at + 1}: &a{at + 1} [{', '.join([f'*a{at}'] * 9)}]\n" for at in range(12))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{at + 1}: &a{at + 1} {{<<: [{', '.join([f'*a{at}'] * 9)}]}}\n" for at in range(12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("a: !!python/object/apply:os.mkdir [harmed]", "could not determine a constructor", id="a call"),
+        pytest.param("a: !!python/name:os.system", "could not determine a constructor", id="a name"),
+        pytest.param("a: !!python/object/new:os.mkdir [harmed]", "could not determine a constructor", id="an object"),
+        pytest.param(MERGES, "could not determine a constructor", id="billions by merging"),
+        pytest.param("a: " + "[" * 500, "recursion", id="nested deep"),
+        pytest.param("a: " + "9" * 5000, "digits", id="a number of 5,000 digits"),
+        pytest.param("a: 2001-99-99", "month", id="no such month"),
+        pytest.param("a: !!int x", "invalid literal", id="no number"),
+        pytest.param("a: !!int ''", "index out of range", id="a number of no digits"),
+        pytest.param("a: !!bool x", "'x'", id="neither true nor false"),
+        pytest.param('a: "\\U7fffffff"', "chr", id="no such letter"),
+        pytest.param("? {a: b}\n: 1", "unhashable", id="a mapping for a key"),
+        pytest.param("a: \0", "unacceptable", id="a zero"),
+        pytest.param("%YAML 9.9\n---\na: 1", "incompatible", id="another YAML"),
+    ],
+)
+def test_yaml_that_means_harm_is_named(text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=re.compile(f"recipe.yaml is not readable YAML: .*{says}", re.DOTALL)):
+        read_yaml(Path("recipe.yaml"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "recipe.yaml"]
+
+
+@pytest.mark.parametrize("key", ["lr", "dataroot", "crawl", "a13"])
+def test_billions_by_aliases_are_refused_in_few_words(key: str, root: Path, tmp_path: Path) -> None:
+    """Held once each, they take no room; shown, they would take all."""
+    (tmp_path / "params.yaml").write_text(f"{ALIASES}{key}: *a12\n")
+    content = read_yaml(root / "params.yaml") | read_yaml(tmp_path / "params.yaml")
+    with pytest.raises(ParamsError, match=f"params.yaml: {key}: ") as fault:
+        validate(Params, content, tmp_path / "params.yaml")
+    assert len(str(fault.value)) < 5000
+
+
+def test_a_list_that_holds_itself_is_refused(params: Params, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("lr: &a [*a]\n")
+    content = read_yaml(root / "params.yaml") | read_yaml(tmp_path / "params.yaml")
+    with pytest.raises(ParamsError, match="lr: input should be a valid number"):
+        validate(Params, content, tmp_path / "params.yaml")

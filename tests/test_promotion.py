@@ -19,6 +19,7 @@ from urllib.error import HTTPError, URLError
 
 import mlflow.pytorch
 import numpy as np
+import psutil
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -156,7 +157,7 @@ def ask(promoted: Made, root: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-    command = "-m mlflow models serve -m models:/anime-dcgan@champion --env-manager local --host 127.0.0.1 --port"
+    command = "-m mlflow models serve -m models:/anime-dcgan@champion --env-manager local --port"
     log = tmp_path_factory.mktemp("serve") / "log"
     environment = {**promoted.project.environment, "PYTHONPATH": str(root), "MLFLOW_DISABLE_TELEMETRY": "true"}
     with log.open("w") as said:
@@ -212,12 +213,29 @@ def test_the_server_answers_with_the_champions_faces(promoted: Made, ask: Callab
         pytest.param({"inputs": [{"seed": 1}]}, "Model is missing inputs", id="no n"),
         pytest.param({"faces": 3}, "inputs", id="another request"),
         pytest.param(b"{", "JSON", id="no JSON"),
+        pytest.param({"inputs": [{"n": 10**12}]}, "at most 12 in a request", id="very many"),
+        pytest.param({"inputs": [{"n": 10**30}]}, "", id="beyond 64 bits"),
+        pytest.param({"inputs": [{"n": 1}] * 1000}, "at most 12 in a request", id="one a row, in many rows"),
+        pytest.param({"inputs": [{"n": 1, "seed": 2**63}]}, "", id="a seed beyond 64 bits"),
+        pytest.param({"inputs": [{"n": 1, "truncation": 1e300}]}, "truncation must be", id="noise beyond float32"),
     ],
 )
 def test_a_bad_request_gets_400_and_a_reason(ask: Callable[..., Any], body: object, says: str) -> None:
     status, text = ask(body)
     assert status == 400
     assert says in json.loads(text)["message"]
+
+
+def test_json_that_nests_too_deep_costs_its_own_request_alone(ask: Callable[..., Any]) -> None:
+    status, _ = ask(b'{"inputs": ' + b"[" * 100_000)
+    assert status == 500
+    assert len(ask({"inputs": [{"n": 1}]})) == 1
+
+
+def test_by_default_only_this_machine_is_answered(ask: Callable[..., Any]) -> None:
+    assert len(ask({"inputs": [{"n": 1}]})) == 1
+    sockets = [socket for child in psutil.Process().children(recursive=True) for socket in child.net_connections()]
+    assert {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
 
 
 def test_a_champion_whose_run_is_gone_gives_way(promoted: Made) -> None:

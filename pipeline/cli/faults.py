@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import typer
 
 from pipeline.errors import ParamsError, StageError
+from pipeline.messages import shown
 
 
 @contextmanager
@@ -16,5 +17,5 @@ def faults() -> Iterator[None]:
     try:
         yield
     except (StageError, ParamsError) as fault:
-        typer.echo(f"dcgan: {fault}", err=True)
+        typer.echo(f"dcgan: {shown(fault)}", err=True)
         raise typer.Exit(2 if isinstance(fault, ParamsError) else 1) from None

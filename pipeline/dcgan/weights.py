@@ -7,7 +7,6 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -48,9 +47,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def load_weights(net: nn.Module, tensors: Mapping[str, Tensor], origin: Path) -> None:
-    """Copy tensors into a network; StageError where a name or a shape does not fit."""
-    with torch.no_grad():
-        try:
-            net.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise StageError(f"{origin} does not hold the network that its metadata names: {error}") from None
+    """Copy tensors into a network, which may be on the device `meta` and is on the CPU then.
+
+    StageError where a name or a shape does not fit, or a weight is no finite number.
+    """
+    expected = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+        raise StageError(f"{origin} does not hold the network that its metadata names")
+    net.to_empty(device="cpu").load_state_dict(tensors)
+    if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):
+        raise StageError(f"{origin} holds weights that are no finite numbers")

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from pipeline.cleaning.measures import Measures
 from pipeline.cleaning.verdict import DROP_RULES, NEED_ALL, REPAIR_RULES, Rule, as_columns, judge, with_shape
 from pipeline.errors import StageError
+from pipeline.messages import printable
 from pipeline.params import FilterParams
 from pipeline.records import read_rows, shard_paths
-from pipeline.reports.names import printable
 from pipeline.sources.crop import CROP_FIELDS
 from pipeline.sources.provenance import PROVENANCE
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from pipeline.messages import printable
+
 LONGEST = 100
-
-
-def printable(text: str) -> str:
-    """Return a name with all but letters, signs and spaces escaped, so that it can't command a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def shortened(text: str) -> str:

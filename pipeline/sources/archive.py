@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pipeline import paths
 from pipeline.errors import StageError
@@ -24,16 +25,26 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 # Pictures are compressed already: an archive that grows a hundredfold is a bomb.
 MAX_EXPANSION = 100
 
+# What zipfile unpacks no further than it is asked to; of bzip2 and LZMA it unpacks all at once, and 1 KB may be 1 GB.
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
 
 @dataclass(frozen=True)
 class Member:
-    """One file in an archive: where it lies (its index in a .zip, its offset in a .tar), or why it is not read."""
+    """One file in an archive: where it lies (its entry in a .zip, its offset in a .tar), or why it is not read."""
 
     path: str
-    position: int
+    position: Any
     size: int
     modified: datetime | None
     error: str | None
+
+
+class KnownZip(zipfile.ZipFile):
+    """A .zip whose directory was read before: to read it again for each shard would take the square of its members."""
+
+    def _RealGetContents(self) -> None:
+        pass
 
 
 @contextmanager
@@ -94,7 +105,7 @@ def _zip_members(path: Path) -> list[Member]:
         # Entries that share bytes (Fifield's bomb of 2019) add up to more than the file holds.
         if sum(info.compress_size for info in infos) > path.stat().st_size:
             raise StageError(f"{path} is a zip bomb: its members overlap")
-        for index, info in enumerate(infos):
+        for info in infos:
             if info.is_dir():
                 continue
             mode = info.external_attr >> 16
@@ -105,9 +116,11 @@ def _zip_members(path: Path) -> list[Member]:
                 error = "encrypted"
             elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                 error = "not a file"
+            elif info.compress_type not in PACKINGS:
+                error = "rare packing"
             elif info.file_size > MAX_EXPANSION * max(info.compress_size, 1):
                 error = "compression bomb"
-            members.append(Member(_text(info.filename), index, info.file_size, _zip_time(info), error))
+            members.append(Member(_text(info.filename), info, info.file_size, _zip_time(info), error))
     return members
 
 
@@ -122,15 +135,14 @@ def _zip_time(info: zipfile.ZipInfo) -> datetime | None:
 def _read_zip(
     path: Path, members: Sequence[Member], max_bytes: int
 ) -> Iterator[tuple[Member, bytes | None, str | None]]:
-    with zipfile.ZipFile(path) as archive:
-        infos = archive.infolist()
+    with KnownZip(path) as archive:
         for member in members:
             if member.error is not None:
                 yield member, None, member.error
                 continue
             try:
                 # The size in the header may lie, so the reading is bounded, not the header believed.
-                with archive.open(infos[member.position]) as file:
+                with archive.open(member.position) as file:
                     data = file.read(max_bytes + 1)
             except Exception:  # a hostile member makes the decompressors raise anything
                 yield member, None, "damaged in the archive"
@@ -142,6 +154,8 @@ def _tar_members(path: Path) -> list[Member]:
     members = []
     with tarfile.open(path, "r:") as archive:
         for info in archive:
+            if info.size < 0:  # where the next member begins is anybody's guess
+                raise ValueError("a member of a negative size")
             if info.isdir():
                 continue
             error = None

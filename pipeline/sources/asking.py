@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 from scrapy import Request, Spider, exceptions, signals
 from scrapy.http import Headers, Response
 
+from pipeline.messages import without_credentials
 from pipeline.params import CrawlParams
 from pipeline.sources.courtesy import opts_out, retry_after
 from pipeline.sources.faults import NO_SERVER, PASSING, WORTH_RETRYING, reason_of
@@ -198,7 +199,7 @@ class Asker(Spider):
         location = header(response.headers, "Location")
         if response.status in (301, 302, 303, 307, 308) and location:
             try:
-                return urljoin(url, location)
+                return without_credentials(urljoin(url, location))
             except ValueError:
                 return _failed("unsafe redirect", url)
         fetched = Fetched(

@@ -27,6 +27,7 @@ from scrapy.http import Response
 from tqdm import tqdm
 
 from pipeline.codec import FORMATS
+from pipeline.messages import shown
 from pipeline.params import CrawlParams
 from pipeline.sources.asking import Asker, Host, header, scrapy_settings
 from pipeline.sources.connections import bound_headers, guard_connections
@@ -161,7 +162,7 @@ def main() -> None:
         fault = task.exception()
         store.close()
         if fault is not None or left:
-            print(f"the crawler stopped with {left} URLs to go: {fault}", file=sys.stderr)
+            print(shown(f"the crawler stopped with {left} URLs to go: {fault}"), file=sys.stderr)
             sys.stderr.flush()
             os._exit(1)
     sys.stdout.flush()

@@ -61,7 +61,10 @@ def tag_fault(provenance: Mapping[str, Any] | None, require: Sequence[str], refu
     """
     if not (require or refuse):
         return None
-    told = json.loads((provenance or {}).get("extra") or "{}")
+    try:
+        told = json.loads((provenance or {}).get("extra") or "{}")
+    except RecursionError:  # nested so deep that only the reader of the list, with fewer calls above it, could take it
+        told = {}
     tags = {tag.casefold() for tag in words(told.get("tags"))} | {f"rating:{told.get('rating')}".casefold()}
     if any(tag.casefold() in tags for tag in refuse):
         return "refused tag"

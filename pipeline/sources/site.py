@@ -14,6 +14,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 from parsel import Selector
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.messages import without_credentials
 from pipeline.params import Positive, Section, validate
 from pipeline.sources.courtesy import opts_out
 from pipeline.sources.urls import Wanted, plain, wanted
@@ -82,6 +83,12 @@ class Site(Section):
     licence: str | None = None
     max_depth: Annotated[int, Field(ge=0)] = 3
     max_pages: Positive = 1000
+
+    @field_validator("start")
+    @classmethod
+    def _without_credentials(cls, start: list[str]) -> list[str]:
+        """They are not sent, and would be stored with each image."""
+        return [without_credentials(url) for url in start]
 
     @model_validator(mode="after")
     def _one_way(self) -> Site:

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ParamsError
+from pipeline.messages import without_credentials
 
 # Control characters and what some take for the end of a line, which would break a list of URLs, one a line.
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+
+ROWS = 1000  # of Parquet at once
 
 LIST_SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
 
@@ -33,12 +35,12 @@ class Wanted:
 
 
 def plain(text: str) -> str:
-    """Return text that UTF-8 can hold: a lone surrogate, which JSON can bring, is written as its escape."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Return text as it is stored: without credentials, and a lone surrogate, which JSON can bring, as its escape."""
+    return without_credentials(text).encode("utf-8", "backslashreplace").decode()
 
 
 def wanted(url: str, page_url: str | None, licence: str | None, columns: Mapping[str, Any] | None = None) -> Wanted:
-    """Return an image to fetch, its texts such that UTF-8 can hold them; columns are what else is known of it."""
+    """Return an image to fetch, its texts plain; columns are what else is known of it."""
     extra = json.dumps(columns, ensure_ascii=False, sort_keys=True, default=str) if columns else None
     url = _BREAKS.sub(lambda found: quote(found[0]), plain(url))
     return Wanted(url, *(None if text is None else plain(text) for text in (page_url, licence, extra)))
@@ -46,14 +48,15 @@ def wanted(url: str, page_url: str | None, licence: str | None, columns: Mapping
 
 def read_list(path: Path) -> list[Wanted]:
     """Return the images of a list, in its order, a repeated URL once. ParamsError where it can't be read as one."""
-    try:
-        rows = list(_READERS[path.suffix](path))
-    except (OSError, ValueError, csv.Error, pa.ArrowException) as fault:
-        raise ParamsError(f"{path} is not readable as a list of URLs: {fault}") from None
     found: dict[str, Wanted] = {}
-    for number, row in enumerate(rows, start=1):
-        one = _wanted(row, path, number)
-        found.setdefault(one.url, one)
+    try:
+        for number, row in enumerate(_READERS[path.suffix](path), start=1):
+            one = _wanted(row, path, number)
+            found.setdefault(one.url, one)
+    except ParamsError:
+        raise
+    except Exception as fault:  # a hostile list makes the libraries raise anything
+        raise ParamsError(f"{path} is not readable as a list of URLs: {fault}") from None
     return list(found.values())
 
 
@@ -91,7 +94,7 @@ def _json_lines(path: Path) -> Iterator[Any]:
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches():
+        for batch in file.iter_batches(ROWS):
             yield from batch.to_pylist()
 
 

@@ -70,6 +70,14 @@ def test_drawing_leaves_the_generator_as_it_was(training: bool, netG: Generator)
         pytest.param({"nz": "many"}, "does not say nz", id="a size is no number"),
         pytest.param({"ngf": "8"}, "does not hold the network", id="a size is wrong"),
         pytest.param({"image_size": "64"}, "does not hold the network", id="another depth"),
+        pytest.param({"ngf": "100000"}, "does not hold the network", id="terabytes"),
+        pytest.param({"nz": str(10**12)}, "does not hold the network", id="petabytes"),
+        pytest.param({"image_size": str(2**40)}, "does not say nz", id="38 layers"),
+        pytest.param({"nz": str(10**30)}, "does not say nz", id="beyond 64 bits"),
+        pytest.param({"nz": "9" * 5000}, "does not say nz", id="beyond Python's digits"),
+        pytest.param({"nz": "-1"}, "does not say nz", id="less than none"),
+        pytest.param({"image_size": "0"}, "does not say nz", id="no side"),
+        pytest.param({"image_size": "1"}, "does not say nz", id="no layer"),
     ],
 )
 def test_metadata_that_does_not_fit(change: dict[str, str | None], words: str, netG: Generator, tmp_path: Path) -> None:

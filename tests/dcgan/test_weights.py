@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import os
+import pickle
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +76,47 @@ def test_files_that_are_none(content: bytes | None, words: str, tmp_path: Path) 
         path.write_bytes(content)
     with pytest.raises(StageError, match=words):
         read_weights(path)
+
+
+def lying(header: object, data: bytes = b"", length: int | None = None) -> bytes:
+    """Return a safetensors file of any header, which says that it is so long."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def told(shape: list[int], start: int, end: int, dtype: str = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(lying({"a": told([4], 0, 16)}, bytes(8)), id="offsets outside"),
+        pytest.param(lying({"a": told([2], 0, 8), "b": told([2], 0, 8)}, bytes(8)), id="overlapping"),
+        pytest.param(lying({"a": told([1], 0, 4), "b": told([1], 8, 12)}, bytes(12)), id="a hole"),
+        pytest.param(lying({"a": told([1], 8, 4)}, bytes(12)), id="backwards"),
+        pytest.param(lying({}, length=2**63), id="a header of 2^63 bytes"),
+        pytest.param(lying({}, length=10**8), id="a header of 100 MB"),
+        pytest.param(lying({"a": told([1], 0, 4, "F33")}, bytes(4)), id="no such type"),
+        pytest.param(lying({"a": told([1], 0, 4, "F64")}, bytes(4)), id="another type"),
+        pytest.param(lying({"a": told([2**60, 2**60], 0, 4)}, bytes(4)), id="a shape beyond 64 bits"),
+        pytest.param(lying({"a": told([-1], 0, 4)}, bytes(4)), id="less than none"),
+        pytest.param(lying(b"[" * 10**6), id="nested deep"),
+        pytest.param(lying({"__metadata__": {"a": 1}}), id="metadata that is no text"),
+        pytest.param(pickle.dumps(os.system), id="a pickle"),
+    ],
+)
+def test_headers_that_lie(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "net.safetensors").write_bytes(content)
+    with pytest.raises(StageError, match=r"net.safetensors is no readable safetensors file"):
+        read_weights(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(value: float) -> None:
+    state = linear().state_dict() | {"bias": torch.tensor([value])}
+    with pytest.raises(StageError, match=r"net.safetensors holds weights that are no finite numbers"):
+        load_weights(linear(), state, Path("net.safetensors"))
 
 
 def test_weights_of_another_network() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.reports.filter_page import write_filter_page
+from tests.e2e.browser import look as shown_document
+from tests.e2e.browser import texts
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -100,3 +102,23 @@ def test_a_fault_would_be_seen(folder):
     assert page["scrolls"] >= 2000
     assert len(console) == 1
     assert "a fault" in console[0]
+
+
+def test_names_are_text_whatever_is_in_them(heap, params, tmp_path):
+    names = [
+        "<img src=x onerror=\"document.body.append('harm' + 'ed')\">.png",
+        "\"><script>document.body.append('harm' + 'ed')</script>.png",
+        "' onload='document.body.append(\"harm\" + \"ed\")' x='.png",
+        "javascript:document.body.append('harm' + 'ed')//.png",
+        "{{ 7 * 7 }}</style></title><svg onload=harm()>.png",
+    ]
+    paths = [f"{row}/{names[row % len(names)]}" for row in range(len(heap.verdicts))]
+    verdicts = heap.verdicts.set_column(heap.verdicts.schema.get_field_index("path"), "path", [paths])
+    write_filter_page(verdicts, heap.raw, heap.clean, params.filter, tmp_path / "page.html")
+    document = shown_document((tmp_path / "page.html").as_uri(), tmp_path / "profile")
+    assert "harmed" not in document
+    assert re.findall(r"<(script|svg onload|a href=\"(?!#))", document) == []
+    assert set(re.findall(r'<img src="([^:"]*)', document)) == {"data"}
+    assert not re.search(r"<[^>]*[\s\"']on\w+=", re.sub(r'alt="[^"]*"', "", document))
+    # And they can be read.
+    assert any(text.endswith("<svg onload=harm()>.png") for text in texts(document))

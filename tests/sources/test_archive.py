@@ -1,5 +1,9 @@
 import gzip
 import io
+import json
+import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -104,18 +108,15 @@ def test_tar_that_means_harm(tmp_path: Path) -> None:
     }
 
 
-def test_zip_whose_members_make_the_decompressor_raise_anything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zip_that_is_packed_as_no_picture_is(packing: int, tmp_path: Path) -> None:
     path = tmp_path / "faces.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        archive.writestr("a.jpg", bytes(range(256)) * 8)
-        archive.writestr("b.jpg", b"fine")
-    data = bytearray(path.read_bytes())
-    start = data.index(b"a.jpg") + 5
-    data[start + 12 : start + 40] = bytes(28)
-    path.write_bytes(bytes(data))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jpg", b"fine")
+        archive.writestr("b.jpg", bytes(10**8), packing)
     items = read(path)
-    assert items["a.jpg"].error == "damaged in the archive"
-    assert items["b.jpg"].data == b"fine"
+    assert items["a.jpg"].data == b"fine"
+    assert items["b.jpg"].error == "rare packing"
 
 
 def test_zip_of_a_version_that_nobody_knows(tmp_path: Path) -> None:
@@ -143,3 +144,96 @@ def test_no_archive(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(b"no archive at all" * 100)
     with pytest.raises(StageError, match="damaged or no archive"):
         read(path)
+
+
+def peak_of(path: Path, root: Path) -> tuple[dict[str, int], float]:
+    """Return how many items a process of its own has of each error (or "read"), and the MB that this takes it."""
+    code = """
+import collections, json, resource, sys
+from pathlib import Path
+from pipeline.sources.archive import archive_units
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with archive_units(Path(sys.argv[1]), 10_000) as units:
+    came = collections.Counter(item.error or "read" for unit in units for item in unit.read())
+print(json.dumps([came, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024]))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    told = subprocess.check_output([sys.executable, "-c", code, path], env=environment, text=True)
+    came, peak = json.loads(told)
+    return came, peak
+
+
+def test_zip_bomb_whose_header_lies(tmp_path: Path, root: Path) -> None:
+    """200 MB that call themselves 5,000 bytes pass for a picture until they are read."""
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.jpg", bytes(200_000_000))
+    path.write_bytes(path.read_bytes().replace((200_000_000).to_bytes(4, "little"), (5000).to_bytes(4, "little")))
+    assert path.stat().st_size < 250_000
+    came, peak = peak_of(path, root)
+    assert came == {"damaged in the archive": 1}
+    assert peak < 100
+
+
+def test_zip_whose_members_share_their_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.jpg", os.urandom(5000))
+        archive.filelist = archive.filelist * 50
+    with pytest.raises(StageError, match="zip bomb: its members overlap"):
+        read(path)
+
+
+def test_an_archive_in_an_archive_is_no_picture_and_is_not_opened(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.jpg", bytes(10**6))
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("inner.zip", inner.getvalue())
+    assert {name: item.data for name, item in read(path).items()} == {"inner.zip": inner.getvalue()}
+
+
+def test_zip_of_very_many_members(tmp_path: Path, root: Path) -> None:
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(50_000):
+            archive.writestr(zipfile.ZipInfo(f"{number}.jpg"), b"")
+    came, peak = peak_of(path, root)
+    assert came == {"read": 50_000}
+    assert peak < 100
+
+
+@pytest.mark.parametrize("size", [b"-0000000120", b"-0000001000", b"-0000002000"])
+def test_tar_with_a_negative_size(size: bytes, tmp_path: Path) -> None:
+    """To read -80 bytes would be to read all; -512 lead to the same header again, -1024 to the one before."""
+    path = tmp_path / "faces.tar"
+    with tarfile.open(path, "w") as archive:
+        add(archive, "a.jpg", b"fine")
+        add(archive, "b.jpg", b"face")
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"b.jpg")
+    whole[at + 124 : at + 136] = size + b"\0"
+    whole[at + 148 : at + 156] = b" " * 8
+    whole[at + 148 : at + 156] = b"%06o\0 " % sum(whole[at : at + 512])
+    path.write_bytes(whole)
+    with pytest.raises(StageError, match="damaged or no archive of its kind: a member of a negative size"):
+        read(path)
+
+
+def test_special_files_of_a_tar_are_rows(tmp_path: Path) -> None:
+    path = tmp_path / "faces.tar"
+    kinds = {"block": tarfile.BLKTYPE, "pipe": tarfile.FIFOTYPE, "contiguous": tarfile.CONTTYPE, "odd": b"Z"}
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers={"mtime": "nan"}) as archive:
+        for name, kind in kinds.items():
+            add(archive, name, b"", kind)
+        add(archive, "/etc/passwd", b"x")
+        add(archive, "..\\up.jpg", b"x")
+    assert {name: item.error for name, item in read(path).items()} == {
+        "block": "not a file",
+        "pipe": "not a file",
+        "odd": "not a file",
+        "contiguous": None,
+        "/etc/passwd": "unsafe path",
+        "..\\up.jpg": "unsafe path",
+    }

@@ -1,3 +1,6 @@
+import json
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,3 +55,76 @@ def test_no_url_breaks_a_list_of_one_a_line(tmp_path: Path, end: str) -> None:
     assert url.isascii()
     add_to_takedown(tmp_path / "takedown.txt", [url])
     assert read_takedown(tmp_path / "takedown.txt").urls == {url}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        pytest.param("a.csv", f"url,x\n{URL},{'x' * 10**7}\n".encode(), "field larger than", id="a field of 10 MB"),
+        pytest.param("a.csv", f'url\n{URL}\n"{"x" * 10**6}'.encode(), "field larger than", id="a quote left open"),
+        pytest.param("a.csv", URL.encode("utf-16"), "can't decode", id="UTF-16 with its mark"),
+        pytest.param("a.txt", b"\xfe\xff" + URL.encode("utf-16-be"), "can't decode", id="UTF-16, the other way"),
+        pytest.param("a.jsonl", b'{"url": ' + b"[" * 10**5, "recursion", id="nested deep"),
+        pytest.param("a.jsonl", b'{"url": ' + b"9" * 10**6 + b"}", "digits", id="a number of a million digits"),
+        pytest.param("a.jsonl", b"[" * 10**5 + b"]" * 10**5, "recursion", id="nothing but nested"),
+        pytest.param("a.parquet", b"", "0 bytes", id="no bytes"),
+        pytest.param("a.parquet", b"PAR1" + b"\xff\xff\xff\x7fPAR1", "smaller than", id="a footer of 2 GB"),
+        pytest.param("a.parquet", b"PAR1" + b"\x19" * 99 + b"\x63\0\0\0PAR1", "deserialize", id="a footer of nonsense"),
+    ],
+)
+def test_a_list_that_is_none_is_named(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ParamsError, match=f"{name} is not readable as a list of URLs: .*{says}"):
+        read_list(tmp_path / name)
+
+
+def test_parquet_whose_values_python_can_not_hold(tmp_path: Path) -> None:
+    columns = {"url": [URL], "lasted": pa.array([2**62], pa.duration("s"))}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(ParamsError, match="too large"):
+        read_list(tmp_path / "a.parquet")
+
+
+def test_parquet_whose_pages_are_damaged(tmp_path: Path) -> None:
+    """The footer stays good, and the numbers in the pages are anything."""
+    pq.write_table(pa.table({"url": [f"{URL}{number}" for number in range(50)]}), tmp_path / "good.parquet")
+    good = (tmp_path / "good.parquet").read_bytes()
+    end = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
+    for at in range(4, end):
+        (tmp_path / "a.parquet").write_bytes(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
+        with suppress(ParamsError):
+            read_list(tmp_path / "a.parquet")
+
+
+def test_a_list_with_zeros_in_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(f"{URL}\0\n\0\n".encode())
+    assert [one.url for one in read_list(tmp_path / "a.txt")] == [f"{URL}%00", "%00"]
+
+
+def test_a_list_that_says_one_thing_very_often_takes_no_more_memory(tmp_path: Path) -> None:
+    """1 KB of Parquet may be millions of rows."""
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * 30_000, pa.int32()), pa.array([URL]))
+    pq.write_table(pa.table({"url": repeated}), tmp_path / "a.parquet", compression="zstd")
+    tracemalloc.start()
+    try:
+        assert read_list(tmp_path / "a.parquet") == [Wanted(URL)]
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_credentials_are_not_stored(tmp_path: Path) -> None:
+    row = {
+        "url": "https://me:pass@a.example/1.png?key=2@3",
+        "page_url": "https://me:p@ss@a.example",
+        "from": "ftp://me@b/c",
+    }
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    assert read_list(tmp_path / "a.jsonl") == [
+        Wanted("https://a.example/1.png?key=2@3", "https://a.example", None, '{"from": "ftp://b/c"}')
+    ]
+
+
+def test_the_takedown_list_knows_a_url_with_its_credentials(tmp_path: Path) -> None:
+    (tmp_path / "takedown.txt").write_text("https://me:pass@a.example/1.png\n")
+    assert read_takedown(tmp_path / "takedown.txt").covers(None, URL)

@@ -1,0 +1,160 @@
+"""Pictures that are made to do harm: each is a reason or a picture, in bounded time and memory."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.codec import MOST_SCANS, DecodeError, decode
+
+SIDE = 2000
+MOST_PIXELS = SIDE * SIDE
+MOST_SECONDS, BYTES_A_PIXEL = 5, 30
+GOOD = zlib.compress(b"".join(b"\0" + bytes(48) for _ in range(16)))
+BOMB = zlib.compress(bytes(10**8), 9)
+READ_ALL = """
+import json, resource, sys, time
+from pathlib import Path
+from pipeline.codec import DecodeError, decode, decode_trusted
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    data, started = path.read_bytes(), time.monotonic()
+    try:
+        came = decode(data, int(sys.argv[2])).shape
+        assert decode_trusted(data).shape == came
+    except DecodeError as fault:
+        came = str(fault)
+    print(json.dumps([path.name, came, time.monotonic() - started]))
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, pixels: bytes = GOOD, extra: bytes = b"") -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def patched(data: bytes, at: int, value: bytes) -> bytes:
+    return data[:at] + value + data[at + len(value) :]
+
+
+def entry(tag: int, kind: int, count: int, value: int) -> bytes:
+    return struct.pack("<HHII", tag, kind, count, value)
+
+
+def tiff(*entries: bytes) -> bytes:
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+
+
+def with_segment(jpeg: bytes, marker: int, data: bytes) -> bytes:
+    return jpeg[:2] + b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data + jpeg[2:]
+
+
+def with_scans(jpeg: bytes, count: int) -> bytes:
+    """Return a progressive JPEG whose last scan comes so many times more."""
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    return jpeg[:-2] + last * count + jpeg[-2:]
+
+
+@pytest.fixture(scope="module")
+def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
+    """Bytes, and the reason for which they are refused, None where they are a picture, by what is wrong with them."""
+    small = Image.new("RGB", (16, 16), "red")
+    large = {mode: Image.new(mode, (SIDE, SIDE)) for mode in ("RGB", "RGBA", "CMYK", "F", "P")}
+    large["I;16"] = Image.fromarray(np.zeros((SIDE, SIDE), np.uint16))
+    jpeg, gif, bmp = (save(small, kind) for kind in ("JPEG", "GIF", "BMP"))
+    frame = jpeg.index(b"\xff\xc0") + 5
+    progressive = save(large["RGB"], "JPEG", progressive=True)
+    exif = b"Exif\0\0" + tiff(entry(0x8769, 4, 1, 8), entry(0x8825, 4, 1, 8), entry(0x0112, 3, 1, 6))
+    exif = exif[:-4] + struct.pack("<I", 8)  # the next directory is the first
+    cyclic = save(small, "TIFF")
+    at = struct.unpack("<I", cyclic[4:8])[0]
+    end = at + 2 + 12 * struct.unpack("<H", cyclic[at : at + 2])[0]
+    sides = [entry(256, 4, 1, 16), entry(257, 4, 1, 16)]
+    icc = b"ICC_PROFILE\0\1\xff" + b"x" * 60_000
+    return {
+        "PNG whose pixels go on": (png(16, 16, BOMB), None),
+        "PNG, bomb in zTXt": (png(16, 16, extra=chunk(b"zTXt", b"k\0\0" + BOMB)), "damaged"),
+        "PNG, bomb in iTXt": (png(16, 16, extra=chunk(b"iTXt", b"k\0\1\0\0\0" + BOMB)), "damaged"),
+        "PNG, bomb in iCCP": (png(16, 16, extra=chunk(b"iCCP", b"k\0\0" + BOMB)), "damaged"),
+        "PNG, 5,000 texts": (png(16, 16, extra=chunk(b"tEXt", b"k\0" + b"x" * 1000) * 5000), None),
+        "PNG, 65,535 a side": (png(65_535, 65_535), "too many pixels"),
+        "PNG, 2^31 - 1 a side": (png(2**31 - 1, 2**31 - 1), "too many pixels"),
+        "PNG, 2^31 - 1 by 1": (png(2**31 - 1, 1), "too many pixels"),
+        "PNG, no sides": (png(0, 0), "not an image"),
+        "PNG, RGBA": (save(large["RGBA"], "PNG"), None),
+        "PNG, 16 bits": (save(large["I;16"], "PNG"), None),
+        "PNG, transparent palette": (save(large["P"], "PNG", transparency=0), None),
+        "WebP bomb": (save(large["RGB"], "WEBP"), None),
+        "AVIF bomb": (save(large["RGB"], "AVIF", speed=10), None),
+        "TIFF bomb, LZW": (save(large["RGB"], "TIFF", compression="tiff_lzw"), None),
+        "TIFF bomb, deflate": (save(large["RGB"], "TIFF", compression="tiff_deflate"), None),
+        "TIFF of floats": (save(large["F"], "TIFF", compression="tiff_deflate"), None),
+        "TIFF, cyclic directories": (patched(cyclic, end, cyclic[4:8]), None),
+        "TIFF, 2^28 strips": (tiff(*sides, entry(273, 4, 2**28, 8), entry(279, 4, 2**28, 8)), "not an image"),
+        "TIFF, 65,000 tags": (tiff(*sides, *(entry(30_000 + tag, 12, 2, 8) for tag in range(35_000))), "damaged"),
+        "GIF, screen of 65,535 a side": (patched(gif, 6, b"\xff" * 4), "too many pixels"),
+        "GIF, the largest screen": (patched(gif, 6, struct.pack("<HH", SIDE, SIDE)), None),
+        "BMP, 2^31 - 1 a side": (patched(bmp, 18, struct.pack("<ii", 2**31 - 1, 2**31 - 1)), "too many pixels"),
+        "BMP, negative sides": (patched(bmp, 18, struct.pack("<ii", -7, -(2**31))), "too many pixels"),
+        "JPEG, 65,535 a side": (patched(jpeg, frame, b"\xff" * 4), "too many pixels"),
+        "JPEG, CMYK": (save(large["CMYK"], "JPEG"), None),
+        "JPEG, 50,000 scans": (with_scans(progressive, 50_000), "too many scans"),
+        "JPEG, EXIF that leads back to itself": (with_segment(jpeg, 0xE1, exif), None),
+        "JPEG, EXIF of 2^32 values": (
+            with_segment(jpeg, 0xE1, b"Exif\0\0" + tiff(entry(0x0112, 3, 2**32 - 1, 8))), None
+        ),
+        "JPEG, a direction in words": (
+            with_segment(jpeg, 0xE1, b"Exif\0\0" + tiff(entry(0x0112, 2, 4, 0x41414141))), None
+        ),
+        "JPEG, 100 profiles": (jpeg[:2] + with_segment(jpeg, 0xE2, icc)[2:-len(jpeg) + 2] * 100 + jpeg[2:], None),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def came(cases, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
+    """What a process of its own made of each: a reason or a shape, and the seconds; and by "peak" its bytes at most."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for name, (data, _) in cases.items():
+        (folder / name).write_bytes(data)
+    command = [sys.executable, "-c", READ_ALL, folder, str(MOST_PIXELS)]
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120)
+    *told, peak = map(json.loads, run.stdout.splitlines())
+    assert run.stderr == ""
+    return {name: (what, seconds) for name, what, seconds in told} | {"peak": peak * 1024}
+
+
+def test_each_is_a_reason_or_a_picture(cases, came) -> None:
+    reasons = {name: came[name][0] if isinstance(came[name][0], str) else None for name in cases}
+    assert reasons == {name: reason for name, (_, reason) in cases.items()}
+
+
+def test_none_takes_long(cases, came) -> None:
+    assert {name: came[name][1] for name in cases if came[name][1] > MOST_SECONDS} == {}
+
+
+def test_memory_goes_by_the_pixels_that_are_allowed(came) -> None:
+    assert came["peak"] < BYTES_A_PIXEL * MOST_PIXELS
+
+
+def test_only_the_scans_of_the_picture_itself_count(save) -> None:
+    """Behind a phone's JPEG there may lie a film, and within its segments a preview: both look like scans."""
+    plain = save(Image.new("RGB", (32, 32), "red"), "JPEG", progressive=True)
+    films = b"\xff\xda\0\2" * 2 * MOST_SCANS
+    for data in (plain + films, with_segment(plain, 0xED, films), with_scans(plain, 80)):
+        assert decode(data, 10**6).shape == (32, 32, 3)
+    with pytest.raises(DecodeError, match="too many scans"):
+        decode(with_scans(plain, MOST_SCANS), 10**6)
