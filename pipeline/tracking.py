@@ -74,12 +74,12 @@ class StageRun:
 
     @property
     def run_id(self) -> str:
-        """The stage's run; StageError while the store has not taken it."""
+        """The stage's run; LookupError while the store has not taken it."""
         return self._open_run.run_id
 
     @property
     def parent_id(self) -> str:
-        """The invocation's run; StageError while the store has not taken it."""
+        """The invocation's run; LookupError while the store has not taken it."""
         return self._open_run.parent_id
 
     @property
@@ -89,7 +89,7 @@ class StageRun:
     @property
     def _open_run(self) -> Opened:
         if self._opened is None:
-            raise StageError(f"the run of {self._stage} is not in MLflow")
+            raise LookupError("the run is not there yet")
         return self._opened
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -44,17 +44,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with mlflow_server(tmp_path_factory.mktemp("server")) as port:
-        yield port
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """One for all tests: MLflow remembers for a process where the first server's artifacts go."""
+    with mlflow_server(tmp_path_factory.mktemp("server")) as behind:
+        proxy = Proxy(behind)
+        yield proxy
+        proxy.close()
 
 
 @pytest.fixture
-def server(behind: int, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    proxy = Proxy(behind)
+def server(proxy: Proxy, project: Path, monkeypatch: pytest.MonkeyPatch) -> Proxy:
+    proxy.mode = "well"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
-    yield proxy
-    proxy.close()
+    return proxy
 
 
 def log_some(run: StageRun) -> None:
