@@ -127,7 +127,7 @@ def test_a_server_that_leaves_at_the_end_is_told_of(
         log_some(run)
         log_more(run)
         server.mode = mode
-    assert "MLflow lacks headline figures, the end of the run" in capsys.readouterr().err
+    assert "MLflow lacks the end of the run, the end of the invocation; the figures are in" in capsys.readouterr().err
     server.mode = "well"
     with open_store() as (client, _):
         assert client.get_run(run.run_id).data.metrics == {"lossG": 0.3, "kimg": 2.0}
@@ -194,16 +194,20 @@ def test_a_locked_store_is_logged_to_when_it_is_free(
 
 
 def damage(path: Path, how: str) -> None:
-    content = path.read_bytes() if path.exists() else b""
-    path.write_bytes({"garbage": b"garbage" * 10_000, "truncated": content[: len(content) // 2]}[how])
+    """Leave a damaged store, without MLflow, which would keep its connection to a good one."""
+    if how == "truncated":
+        store = sqlite3.connect(path)
+        store.execute("CREATE TABLE metrics (value)")
+        store.executemany("INSERT INTO metrics VALUES (?)", [("x" * 1000,) for _ in range(100)])
+        store.commit()
+        store.close()
+    path.write_bytes({"garbage": b"garbage" * 10_000}.get(how) or path.read_bytes()[:60_000])
 
 
 @pytest.mark.parametrize("how", ["garbage", "truncated"])
 def test_a_damaged_store_is_named_with_its_cure(
     project: Path, params: Params, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
-    with open_store():
-        pass
     store = project / "mlflow.db"
     damage(store, how)
     with stage_run("train", params) as run:
@@ -212,12 +216,6 @@ def test_a_damaged_store_is_named_with_its_cure(
     assert f"{store} is damaged (" in told
     assert "put a backup in its place, or move it away and a new one is made" in told
     assert "MLflow lacks" in told
-
-    with stage_run("train", params) as run:
-        log_some(run)
-        store.rename(project / "away.db")
-        log_more(run)
-    assert_all_is_there(run)
 
 
 def test_artifacts_that_cannot_be_written_cost_themselves_alone(
