@@ -42,7 +42,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.filter_scale import peak_memory
+import psutil
+
+from benchmarks.memory import peak_memory
 from benchmarks.picture_server import picture_server
 from pipeline.params import CrawlParams, load_params
 from pipeline.sources.crawler import listed_units
@@ -112,7 +114,7 @@ def fetch_ours(urls: Path, crawl: CrawlParams, folder: Path) -> Turn:
     """Fetch the list into a store in the folder; for a process of its own, whose working directory that becomes."""
     folder.mkdir()
     os.chdir(folder)
-    with peak_memory() as peak, redirect_stdout(sys.stderr):
+    with peak_memory(psutil.Process()) as peak, redirect_stdout(sys.stderr):
         called = time.time()
         with listed_units(urls, read_list(urls), crawl, Takedown()) as units:
             ended = time.time()
