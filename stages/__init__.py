@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,9 @@ from filelock import FileLock, Timeout
 
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
+
+# What a user can mend about files: full disks and quotas, rights, and file systems that are read-only.
+MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def run_stage(name: str, main: Callable[[], None]) -> None:
@@ -26,6 +30,11 @@ def run_stage(name: str, main: Callable[[], None]) -> None:
     except (ParamsError, StageError) as fault:
         print(f"{name}: {fault}", file=sys.stderr)
         sys.exit(2 if isinstance(fault, ParamsError) else 1)
+    except OSError as fault:
+        if fault.errno not in MENDABLE:
+            raise
+        print(f"{name}: {fault.filename or 'a file'} can't be read or written: {fault.strerror}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
