@@ -55,7 +55,6 @@ def mutants(module: str, tests: str, commands: Path, folder: Path) -> Iterator[M
         "excluded-modules = []",
         f"test-command = {json.dumps(shlex.join(command))}",
         "[cosmic-ray.distributor]",
-        "[cosmic-ray.distributor]",
         'name = "local"',
         "[cosmic-ray.filters.operators-filter]",
         f"exclude-operators = [{json.dumps(NONSENSE)}]",

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,13 @@ def _no_room(fault: Exception, path: Path, temporary: Path) -> str | None:
         room += shutil.disk_usage(path.parent).free
     why = os.strerror(number or errno.ENOSPC).lower()
     return f"{path} can't be written ({why}): it needs more than {room:,} bytes; make room, and run it again"
+
+
+def empty_folder(folder: Path) -> None:
+    """Make a folder, without what is in it where there is one; OSError where that can't be removed."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
 
 
 def remove_unfinished(folder: Path) -> None:
