@@ -42,8 +42,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.filter_scale import peak_memory
+import psutil
+
+from benchmarks.memory import peak_memory
 from benchmarks.picture_server import picture_server
+from benchmarks.throwaway import install
 from pipeline.params import CrawlParams, load_params
 from pipeline.sources.crawler import listed_units
 from pipeline.sources.takedown import Takedown
@@ -65,15 +68,6 @@ class Turn:
     pictures: int  # distinct ones
     peak_mb: float = 0.0
     began: float = 0.0
-
-
-def install(environment: Path) -> Path:
-    """Make a virtual environment with img2dataset and return its command."""
-    uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, environment], check=True)
-    python = environment / "bin" / "python"
-    subprocess.run([*uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, PEER], check=True)
-    return environment / "bin" / "img2dataset"
 
 
 def distinct(pictures: Iterable[bytes]) -> int:
@@ -112,7 +106,7 @@ def fetch_ours(urls: Path, crawl: CrawlParams, folder: Path) -> Turn:
     """Fetch the list into a store in the folder; for a process of its own, whose working directory that becomes."""
     folder.mkdir()
     os.chdir(folder)
-    with peak_memory() as peak, redirect_stdout(sys.stderr):
+    with peak_memory(psutil.Process()) as peak, redirect_stdout(sys.stderr):
         called = time.time()
         with listed_units(urls, read_list(urls), crawl, Takedown()) as units:
             ended = time.time()
@@ -149,7 +143,7 @@ def compare(urls: Sequence[str], first: c_double, rounds: int, work: Path) -> di
     """Run both sides in turns, print the table, and return the headline figures."""
     count, crawl = len(urls), lifted()
     every, quarter = write_list(urls, work / "all.txt"), write_list(urls[: count // 4], work / "quarter.txt")
-    command = install(work / "peer")
+    command = install(PEER, work / "peer") / "img2dataset"
     turns: dict[str, list[Turn]] = {"img2dataset": [], "ours": [], "a quarter": []}
     runs: dict[str, Callable[[Path], Turn]] = {
         "img2dataset": lambda folder: fetch_theirs(command, every, count, folder),

@@ -19,12 +19,10 @@ import argparse
 import json
 import multiprocessing
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ import psutil
 import pyarrow as pa
 
 from benchmarks.filter_quality import warm_up
+from benchmarks.memory import peak_memory
 from pipeline.cleaning.hashing import close_pairs
 from pipeline.cleaning.run import filter_shards
 from pipeline.codec import Pixels, decode
@@ -93,35 +92,10 @@ class TimedWorkers(Workers):
         self.seconds[label] += time.monotonic() - started
 
 
-@contextmanager
-def peak_memory() -> Iterator[list[int]]:
-    """Yield a list whose one number is the most bytes (PSS) of this process and its children together, so far."""
-    peak, ended = [0], threading.Event()
-
-    def sample() -> None:
-        me = psutil.Process()
-        while not ended.wait(0.2):
-            total = 0
-            for process in (me, *me.children(recursive=True)):
-                try:
-                    total += process.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            peak[0] = max(peak[0], total)
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        sampler.join()
-
-
 def filtered(raw: Path, clean: Path, processes: int) -> dict[str, Any]:
     """Filter a folder of shards, in a process of its own, and return its figures."""
     params = load_params()
-    with peak_memory() as peak, open_workers(processes) as workers:
+    with peak_memory(psutil.Process()) as peak, open_workers(processes) as workers:
         warm_up(workers, processes)
         timed = TimedWorkers(workers)
         started = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.atomic import whole_file
+from pipeline.atomic import empty_folder, whole_file
 from pipeline.codec import Pixels, decode_trusted
 from pipeline.errors import StageError
 from pipeline.faces import FEWEST, SUMS, Faces, sum_line
@@ -143,8 +142,7 @@ def pack_faces(raw: Path, clean: Path, target: Path, image_size: int, nc: int, w
             "or change crawl.holdout_fraction"
         )
 
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    empty_folder(target)
     flat = [job for part in jobs.values() for job in part]
     resized = workers.map(
         partial(_resize_shard, image_size=image_size, nc=nc), flat, label="resize", sizes=[job.rows for job in flat]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import traceback
@@ -26,6 +27,9 @@ def _show(kind: type[BaseException], fault: BaseException, trace: TracebackType 
 
 sys.excepthook = _show
 
+# What a user can mend about files: full disks and quotas, rights, and file systems that are read-only.
+MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+
 
 def run_stage(name: str, main: Callable[[], None]) -> None:
     """Run a stage's main and leave with its exit code: 0 done, 1 failed, 2 bad params, 130 Ctrl-C, 143 SIGTERM.
@@ -39,6 +43,11 @@ def run_stage(name: str, main: Callable[[], None]) -> None:
     except (ParamsError, StageError) as fault:
         print(f"{name}: {shown(fault)}", file=sys.stderr)
         sys.exit(2 if isinstance(fault, ParamsError) else 1)
+    except OSError as fault:
+        if fault.errno not in MENDABLE:
+            raise
+        print(f"{name}: {fault.filename or 'a file'} can't be read or written: {fault.strerror}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -37,9 +37,9 @@ def best_first(repairs: Labels, area: Column, size: Column, blur: Column) -> Row
     """Return each picture's rank as a copy, 0 the best, int64 (N,).
 
     repairs: the damage of each, or None; area in pixels, size in bytes, blur as measured. Undamaged before damaged,
-    then the largest, the least compressed (bytes a pixel), the sharpest, the first.
+    then the largest, of equally large ones the least compressed, the sharpest, the first.
     """
-    order = np.lexsort((blur, -size / area, -area, present(repairs)))
+    order = np.lexsort((blur, -size, -area, present(repairs)))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     return rank

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.atomic import remove_unfinished
+from pipeline.atomic import empty_folder, remove_unfinished
 from pipeline.cleaning.cache import CODE, Cached, compared_file, forget_unused, measures_file, mended_file
 from pipeline.cleaning.decide import decide
 from pipeline.cleaning.duplicates import Rows
@@ -41,8 +40,7 @@ def filter_shards(
     cached = Cached({shard.name: path for shard, path in measures.items()}, compared)
     verdicts = decide(pa.concat_tables(tables), cached, params, workers)
 
-    shutil.rmtree(clean, ignore_errors=True)
-    clean.mkdir(parents=True)
+    empty_folder(clean)
     mended = [mended_file(cache, digests[shard], image_size, params) for shard in shards]
     writing = [
         CleanJob(shard, clean.absolute(), cached, CODE, kept)

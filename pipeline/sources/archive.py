@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline import paths
+from pipeline.atomic import whole_file
 from pipeline.errors import StageError
 from pipeline.sources.items import Item, Unit, cut
 
@@ -191,7 +192,7 @@ def _scratch() -> Path:
 
 def _gunzip(path: Path, target: Path) -> None:
     limit = MAX_EXPANSION * path.stat().st_size
-    with gzip.open(path) as packed, target.open("wb") as unpacked:
+    with gzip.open(path) as packed, whole_file(target) as temporary, temporary.open("wb") as unpacked:
         while chunk := packed.read(1 << 20):
             if unpacked.tell() + len(chunk) > limit:
                 raise StageError(f"{path} is a compression bomb: over {MAX_EXPANSION} times its size unpacked")

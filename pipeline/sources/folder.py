@@ -99,6 +99,8 @@ def _read_file(path: bytes, max_bytes: int) -> tuple[bytes | None, str | None]:
     """Return (bytes, None) or (None, reason); a file swapped for a link or a pipe since it was listed is refused."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None, "not a file"
             data = file.read(max_bytes + 1)
     except OSError as fault:
         return None, _reason(fault)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.atomic import remove_unfinished
+from pipeline.atomic import empty_folder, remove_unfinished
 from pipeline.codec import DecodeError, decode_with_format
 from pipeline.errors import ParamsError, StageError
 from pipeline.params import CrawlParams, read_yaml
@@ -51,6 +50,8 @@ def open_source(dataroot: Path, crawl: CrawlParams, takedown: Takedown) -> Itera
             f"dataroot {dataroot} does not exist; in `dvc exp run --temp` or `--queue` a path inside the project is "
             "seen only if git or DVC tracks it: name it by its absolute path, or `dvc add` it"
         )
+    elif not dataroot.is_file():  # to open a pipe would be to wait for its other end
+        raise ParamsError(f"dataroot {dataroot} is neither a file nor a folder; it may be {SUPPORTED}")
     elif dataroot.name.endswith((*ZIP_SUFFIXES, *TAR_SUFFIXES)):
         with archive_units(dataroot, crawl.max_bytes) as units:
             yield units
@@ -94,8 +95,7 @@ def import_source(
     number of workers. ParamsError where the cascade is unusable, StageError where it finds no face at all.
     """
     cascade_text = read_cascade(crawl.crop)
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    empty_folder(target)
     with open_source(dataroot, crawl, takedown) as units:
         if not units:
             raise StageError(f"dataroot {dataroot} holds no files")

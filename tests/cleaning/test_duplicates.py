@@ -70,6 +70,5 @@ def test_best_first_prefers_undamaged_large_fat_and_sharp():
 
 def test_same_bytes_are_chained_among_the_members():
     ids = np.array(["x", "y", "x", None, "x", "y"], object)
-    members = np.array([0, 1, 2, 4])
-    assert same_id_pairs(ids, members).tolist() == [[0, 2], [2, 4]]
-    assert one_per_id(ids, members).tolist() == [0, 1]
+    assert same_id_pairs(ids, np.array([0, 1, 2, 4, 5])).tolist() == [[0, 2], [2, 4], [1, 5]]
+    assert one_per_id(ids, np.array([0, 1, 2, 4, 5])).tolist() == [0, 1]

@@ -106,6 +106,11 @@ def test_every_rule_compares_a_measure_with_a_setting(params):
     assert {*DROP_RULES, *REPAIR_RULES} >= NEED_ALL
 
 
+def test_copies_are_those_whose_difference_is_under_the_limit():
+    """The page says so; the pairs themselves are compared in copies.py."""
+    assert {rule.over for some in COPY_RULES.values() for rule in some} == {False}
+
+
 @pytest.mark.parametrize(("width", "height"), [(30, 90), (90, 30)])
 def test_shape(width, height):
     shape = with_shape(as_columns(GOOD._replace(width=width, height=height)))

@@ -102,6 +102,24 @@ def test_a_run_notes_what_it_should(faces: Faces, small: Small) -> None:
     assert np.array_equal(told.epochs[-1][1], fixed_noise_pictures(state, params))
 
 
+def test_netD_sees_real_and_drawn_faces_in_the_same_range(small: Small) -> None:
+    """Bytes of 0 to 255 are -1 to 1, as netG's tanh gives them: by another range netD would tell them at once."""
+    unchanged = small().train.augment.model_copy(update=dict.fromkeys(("color", "translation", "cutout"), False))
+    params = small(num_epochs=1, flip=False, augment=unchanged)
+    faces = np.broadcast_to(np.array([0, 255], np.uint8)[:, None, None, None], (2, 32, 32, 3)).repeat(4, axis=0)
+    state, seen = new_state(params, CPU), []
+    state.netD.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    run(state, faces, params)
+    real = [batch for batch in seen if set(batch.unique().tolist()) <= {-1.0, 1.0}]
+    drawn = [batch for batch in seen if len(batch.unique()) > 2]
+    assert real
+    assert drawn
+    assert len(real) + len(drawn) == len(seen)
+    assert set(torch.cat(real).unique().tolist()) == {-1.0, 1.0}
+    assert torch.cat(drawn).abs().max() <= 1
+    assert torch.cat(drawn).min() < 0 < torch.cat(drawn).max()
+
+
 def test_the_best_generator_is_kept_beside_the_last(faces: Faces, small: Small) -> None:
     params = small(num_epochs=3, quick_kid_images=8, quick_kid_kimg=0.012)  # every third step
     scores, seen = iter([5.0, 3.0, 4.0]), []

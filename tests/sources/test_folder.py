@@ -1,4 +1,9 @@
 import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,3 +74,56 @@ def test_file_that_vanishes_after_listing_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").unlink()
     (item,) = unit.read()
     assert item.error == "no such file or directory"
+
+
+def test_a_socket_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the name of a socket may have 107 bytes
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket.png")
+        assert [(item.path, item.error) for item in read(tmp_path)] == [("socket.png", "not a file")]
+
+
+def test_a_device_is_a_row(tmp_path: Path) -> None:
+    try:
+        os.mknod(tmp_path / "endless.png", stat.S_IFCHR | 0o666, os.makedev(1, 5))  # /dev/zero
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    assert [(item.path, item.error) for item in read(tmp_path)] == [("endless.png", "not a file")]
+
+
+@pytest.mark.parametrize("held", [pytest.param(False, id="nobody writes"), pytest.param(True, id="somebody is silent")])
+def test_a_file_swapped_for_a_pipe_after_listing_is_a_row_and_no_wait(tmp_path: Path, held: bool) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"x")
+    (unit,) = folder_units(tmp_path, 1000)
+    path.unlink()
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR) if held else None
+    (item,) = unit.read()
+    assert (item.data, item.error) == (None, "not a file")
+    if writer is not None:
+        os.close(writer)
+
+
+@pytest.fixture
+def of_nobody() -> Iterator[Path]:
+    """A folder whose rights hold: root, who may read all, is nobody while it is there."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # not tmp_path, whose parents are their owner's alone
+    folder.chmod(0o755)
+    yield folder
+    os.seteuid(os.getuid())
+    shutil.rmtree(folder)
+
+
+def test_what_may_not_be_read_is_a_row(of_nobody: Path) -> None:
+    (of_nobody / "locked").mkdir()
+    for name in ("locked/in.jpg", "mine.jpg", "free.jpg"):
+        (of_nobody / name).write_bytes(b"x")
+    (of_nobody / "mine.jpg").chmod(0)
+    (of_nobody / "locked").chmod(0)
+    if os.getuid() == 0:
+        os.seteuid(65534)
+    found = {item.path: item.error for item in read(of_nobody)}
+    os.seteuid(os.getuid())
+    (of_nobody / "locked").chmod(0o700)
+    assert found == {"free.jpg": None, "locked": "permission denied", "mine.jpg": "permission denied"}

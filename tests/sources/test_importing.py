@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,19 @@ def test_missing_and_empty_dataroot(tmp_path: Path, params: Params) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(StageError, match="holds no files"):
         import_source(tmp_path / "empty", params.crawl, tmp_path / "raw", HERE)
+
+
+@pytest.mark.parametrize("name", ["faces.zip", "faces.tar.gz", "urls.txt", "site.yaml", "faces"])
+def test_a_pipe_as_dataroot_is_refused_and_not_waited_for(tmp_path: Path, params: Params, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ParamsError, match="neither a file nor a folder"):
+        import_source(tmp_path / name, params.crawl, tmp_path / "raw", HERE)
+
+
+def test_a_link_to_itself_as_dataroot_does_not_exist(tmp_path: Path, params: Params) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(StageError, match="does not exist"):
+        import_source(tmp_path / "loop", params.crawl, tmp_path / "raw", HERE)
 
 
 def test_split_is_by_content_and_of_the_asked_size() -> None:
