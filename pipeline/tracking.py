@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from pipeline import invocation, lineage, paths
 from pipeline.codec import Pixels
-from pipeline.errors import StageError
+from pipeline.errors import StoreError
 from pipeline.lineage import PARENT_TAG
 from pipeline.params import Params, flatten
 
@@ -193,7 +193,7 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
         try:
             experiment_id = _experiment_id(client)
         except MlflowException as fault:
-            raise StageError(f"the MLflow store {tracking_uri()} does not answer: {fault}") from None
+            raise StoreError(f"the MLflow store {tracking_uri()} does not answer: {fault}") from None
         yield client, experiment_id
 
 
