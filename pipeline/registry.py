@@ -17,7 +17,7 @@ from pipeline import flavours, serving
 from pipeline.compare import cautions, differences
 from pipeline.dcgan.sampling import load_generator
 from pipeline.dcgan.weights import read_weights
-from pipeline.errors import ParamsError, StageError
+from pipeline.errors import ParamsError, StageError, StoreError
 from pipeline.reports.figure_table import rounded
 from pipeline.results import Results, find_run
 from pipeline.tracking import open_store, tracking_uri
@@ -53,12 +53,12 @@ def promote(name: str, most_faces: int) -> str:
     from mlflow.exceptions import MlflowException
 
     with TemporaryDirectory() as folder:
-        candidate = find_run(name, Path(folder) / "candidate")
-        if not _measured(candidate):
-            raise StageError(f"{name} ({candidate.origin}) has no {KID} with its error")
-        if candidate.generator is None:
-            raise StageError(f"{name} ({candidate.origin}): its generator is not in DVC's cache; try 'dvc pull'")
         try:
+            candidate = find_run(name, Path(folder) / "candidate")
+            if not _measured(candidate):
+                raise StageError(f"{name} ({candidate.origin}) has no {KID} with its error")
+            if candidate.generator is None:
+                raise StageError(f"{name} ({candidate.origin}): its generator is not in DVC's cache; try 'dvc pull'")
             champion = _champion(client, Path(folder) / "champion")
             if champion and champion.results and (why_not := objection(champion.results, candidate)):
                 raise StageError(f"{name} is not promoted: {why_not}; the champion stays version {champion.version}")
@@ -111,6 +111,8 @@ def _champion(client: MlflowClient, folder: Path) -> Champion | None:
         raise
     try:
         found: Results | None = find_run(held.run_id or "", folder)
+    except StoreError:  # which says nothing of the run
+        raise
     except (ParamsError, StageError):  # the run was deleted, or its evaluation was
         found = None
     results = found if found and _measured(found) else None

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from pipeline import invocation, lineage, paths
 from pipeline.codec import Pixels
-from pipeline.errors import StageError
+from pipeline.errors import StoreError
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import shown, without_credentials
 from pipeline.params import Params, flatten
@@ -290,9 +290,8 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
             client = MlflowClient(tracking_uri())
             experiment_id = _experiment_id(client)
         except Exception as fault:  # of requests, of MLflow, of SQLAlchemy
-            raise StageError(
-                f"the MLflow store {without_credentials(tracking_uri())} does not answer: {explain(fault)}"
-            ) from None
+            store = without_credentials(tracking_uri())
+            raise StoreError(f"the MLflow store {store} does not answer: {explain(fault)}") from None
         yield client, experiment_id
 
 

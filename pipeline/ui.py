@@ -6,8 +6,10 @@ Where MLFLOW_TRACKING_URI names a server, that has the page already, and its add
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -37,6 +39,15 @@ def prepare() -> str:
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}"
 
 
+def require_free(host: str, port: int) -> None:
+    """End with a line where another server has the port: MLflow's own would end without a fault."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as fault:
+        if fault.errno == errno.EADDRINUSE:
+            sys.exit(f"{host}:{port} is in use already; try 'python -m pipeline.ui --port {port + 1}'")
+
+
 def main() -> None:
     """Become `mlflow ui`; further arguments (`--port 5001`) are passed on."""
     server = tracking_uri()
@@ -45,8 +56,9 @@ def main() -> None:
         return
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     options.add_argument("--host", "-h", default="127.0.0.1")
-    options.add_argument("--port", "-p", default="5000")
+    options.add_argument("--port", "-p", default=5000, type=int)
     told, _ = options.parse_known_args()
+    require_free(told.host, told.port)
     print(f"The runs, their figures and what differs: http://{told.host}:{told.port}/{prepare()}", flush=True)
     # Its job runners serve GenAI features that this project has none of, at 240 MB each.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"

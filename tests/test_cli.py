@@ -157,6 +157,8 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
         pytest.param(["generate", "--seed", str(2**64)], id="a seed of too many digits"),
         pytest.param(["generate", "--truncation", "-0.5"], id="a negative truncation"),
         pytest.param(["generate", "--truncation", "1e300"], id="a truncation beyond all numbers"),
+        pytest.param(["generate", "--truncation", "nan"], id="a truncation that is no number"),
+        pytest.param(["walk", "--truncation", "inf"], id="a truncation without an end"),
         pytest.param(["generate", "faces.jpg"], id="no PNG"),
         pytest.param(["generate", "--colour"], id="an unknown option"),
         pytest.param(["interpolate", "--steps", "1"], id="no way between"),

@@ -29,6 +29,8 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
+from pipeline.errors import StoreError
+from pipeline.results import Results, find_run
 from pipeline.tracking import tracking_uri
 from tests.test_results import Made, made
 
@@ -149,6 +151,19 @@ def test_a_store_that_takes_nothing_is_told_in_a_line(promoted: Made, monkeypatc
     code, text = promote(promoted.run_ids["first"])
     assert (code, text.count("\n")) == (1, 1)
     assert text.endswith("says: no space left\n")
+
+
+def test_a_champion_that_a_store_does_not_tell_of_stays(promoted: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    def candidate_alone(name: str, folder: Path) -> Results:
+        if folder.name == "champion":
+            raise StoreError("the MLflow store does not answer")
+        return find_run(name, folder)
+
+    monkeypatch.setattr("pipeline.registry.find_run", candidate_alone)
+    code, text = promote(promoted.run_ids["first"])
+    assert (code, text) == (1, "dcgan: the MLflow store does not answer\n")
+    champion = MlflowClient(tracking_uri()).get_model_version_by_alias("anime-dcgan", "champion")
+    assert champion.run_id == promoted.run_ids["brave"]
 
 
 @pytest.fixture(scope="module")

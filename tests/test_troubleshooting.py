@@ -15,7 +15,7 @@ from pipeline.sources.takedown import TAKEN_DOWN
 
 # What is shown to the user; any other exception is a fault of the code, and has no cure but mending it.
 SHOWN = {
-    *("ParamsError", "StageError", "DivergedError", "CollapsedError"),
+    *("ParamsError", "StageError", "StoreError", "DivergedError", "CollapsedError"),
     *("DecodeError", "BadParameter", "_refusal"),
 }
 # pydantic turns the ValueErrors of these into a ParamsError.

@@ -70,11 +70,16 @@ class Project:
             content[key] = {**content[key], **value} if isinstance(value, dict) and key != "dirt" else value
         yaml.dump(content, self.folder / path)
 
+    @property
+    def store(self) -> str:
+        """The address of the MLflow store: the project's own, or a server's."""
+        return self.environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.folder / 'mlflow.db'}"
+
     def runs(self) -> list[Any]:
         """Return every MLflow run of the project's store, the oldest first."""
         from mlflow import MlflowClient
 
-        client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        client = MlflowClient(self.store)
         (experiment,) = client.search_experiments(filter_string="name = 'anime-dcgan'")
         return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
 

@@ -1,0 +1,107 @@
+"""A team's store: MLflow's server over HTTP, on PostgreSQL and with the artifacts proxied; and that server gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.e2e.project import Project
+from tests.e2e.servers import free_port, serving
+from tests.e2e.test_pipeline import STAGES
+
+# Debian keeps them off the PATH.
+INITDB = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(INITDB is None, reason="no initdb here, which PostgreSQL's server brings"),
+    *(pytest.mark.filterwarnings(f"ignore::{kind}Warning") for kind in ("Deprecation", "Resource", "Future")),
+]
+
+Serve = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """The address of an empty PostgreSQL database, on a socket in a folder of its own."""
+    assert INITDB is not None
+    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses root
+    folder = Path(tempfile.mkdtemp(prefix="postgres"))  # tmp_path is root's alone, and too long for a socket
+    if user:
+        shutil.chown(folder, user)
+
+    def run(program: str, *words: str) -> None:
+        command = [Path(INITDB).with_name(program), "--pgdata", folder / "data", *words]
+        subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    run("initdb", "--username", "mlflow", "--auth", "trust", "--no-sync")
+    run("pg_ctl", "start", "--wait", "--log", str(folder / "log"), "-o", f"-c listen_addresses='' -k {folder}")
+    yield f"postgresql+psycopg2://mlflow@/postgres?host={folder}"
+    run("pg_ctl", "stop", "--mode", "immediate")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def team(new_project: Callable[[], Project]) -> Project:
+    """A project whose runs go to a server, which a test starts with `serve`."""
+    project = new_project()
+    project.environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{free_port()}"
+    return project
+
+
+@pytest.fixture(scope="module")
+def serve(team: Project, database: str, tmp_path_factory: pytest.TempPathFactory) -> Serve:
+    """A function whose context has the server, always the same one."""
+    folder, address = tmp_path_factory.mktemp("server"), team.environment["MLFLOW_TRACKING_URI"]
+    command = f"mlflow server --backend-store-uri {database} --artifacts-destination {folder}/artifacts --workers 1"
+    where = f"--host 127.0.0.1 --port {address.rpartition(':')[2]}"
+    environment = team.environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return lambda: serving(
+        *command.split(), *where.split(),
+        answers=f"{address}/health", log=folder / "log", environment=environment, folder=folder,
+    )  # fmt: skip
+
+
+def files(client: MlflowClient, run: Any, folder: str = "") -> set[str]:
+    return {entry.path for entry in client.list_artifacts(run.info.run_id, folder)}
+
+
+def test_two_experiments_over_http(team: Project, serve: Serve, tmp_path: Path) -> None:
+    with serve():
+        team.run("dvc", "exp", "run", "--name", "first")
+        team.run("dvc", "exp", "run", "--name", "slow", "-S", "lr=0.00001")
+        first, slow = team.parents()
+        assert [run.info.status for run in team.runs()] == ["FINISHED"] * 9
+        assert team.children(first) == STAGES
+        assert team.children(slow) == ["train", "evaluate"]
+        assert (first.info.run_name, slow.info.run_name) == ("first", "slow")
+        # What DVC took from its cache is shown all the same, with the runs that made it.
+        makers = {run.data.tags["stage"]: run.info.run_id for run in team.children_of(first)}
+        assert {stage: slow.data.tags[f"skipped.{stage}"] for stage in STAGES[:3]} == {
+            stage: makers[stage] for stage in STAGES[:3]
+        }
+        assert first.data.metrics.keys() == slow.data.metrics.keys() >= {"kid_lite0_raw", "kept_share", "img_per_s"}
+        # The artifacts went through the server, and come back so.
+        client = MlflowClient(team.store)
+        train, evaluate = team.children_of(slow)
+        assert train.info.artifact_uri.startswith("mlflow-artifacts:/")
+        assert {"plots/losses.csv", "plots/training.gif"} <= files(client, train, "plots")
+        assert "evaluate.html" in files(client, evaluate)
+        assert any("train samples" in name.replace("+", " ") for name in files(client, slow, "images"))
+        losses = client.download_artifacts(train.info.run_id, "plots/losses.csv", str(tmp_path))
+        assert Path(losses).read_bytes() == (team.folder / "plots/losses.csv").read_bytes()
+
+        newest, oldest = team.run("dcgan", "runs").splitlines()[-2:]
+        assert newest.startswith("*  slow ")
+        assert oldest.startswith("   first ")
+        assert "crawl-import filter resize train evaluate" in oldest
+    assert not (team.folder / "mlflow.db").exists()
