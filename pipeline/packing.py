@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipeline.atomic import whole_file
 from pipeline.codec import Pixels, decode_trusted
 from pipeline.errors import StageError
-from pipeline.faces import FEWEST, Faces
+from pipeline.faces import FEWEST, SUMS, Faces, sum_line
 from pipeline.records import read_rows, require_shards
 from pipeline.workers import Workers
 
@@ -156,6 +156,9 @@ def pack_faces(raw: Path, clean: Path, target: Path, image_size: int, nc: int, w
             with whole_file(target / f"{name}.npy") as path:
                 for table in _write_array(path, name, (counts[name], image_size, image_size, nc), len(part), resized):
                     index.write_table(table)
+    lines = [sum_line(path) for path in sorted(target.iterdir())]
+    with whole_file(target / SUMS) as path:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return counts
 
 

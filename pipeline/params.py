@@ -77,6 +77,7 @@ class CrawlParams(Section):
     min_success: Share
     backoff: Annotated[float, Field(ge=0.0)]
     max_wait: Annotated[float, Field(ge=0.0)]
+    dead_after: Positive
     delay: Annotated[float, Field(ge=0.0)]
     per_host: Positive
     concurrency: Positive

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,21 @@ def require_shards(folder: Path, stage: str) -> list[Path]:
 
 def shard_sizes(shards: Sequence[Path]) -> list[int]:
     """Return the number of rows in each shard, from its footer."""
-    return [pq.read_metadata(shard).num_rows for shard in shards]
+    sizes = []
+    for shard in shards:
+        with open_shard(shard) as file:
+            sizes.append(file.metadata.num_rows)
+    return sizes
 
 
 def write_shard(path: Path, rows: Iterator[dict[str, Any]], schema: pa.Schema) -> int:
     """Write rows as a Parquet file, whole or not at all, and return their number; memory holds one row group.
 
-    The images are compressed already, so the file is not.
+    The images are compressed already, so the file is not. Its pages have checksums, which open_shard looks at.
     """
     written = 0
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="none") as writer:
+    options = {"compression": "none", "write_page_checksum": True}
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
         group: list[dict[str, Any]] = []
         for row in rows:
             group.append(row)
@@ -85,8 +91,18 @@ def write_shard(path: Path, rows: Iterator[dict[str, Any]], schema: pa.Schema) -
     return written
 
 
+@contextmanager
+def open_shard(shard: Path) -> Iterator[pq.ParquetFile]:
+    """Yield a shard to read from, and nothing else; StageError where its bytes are not those that were written."""
+    try:
+        with pq.ParquetFile(shard, page_checksum_verification=True) as file:
+            yield file
+    except (OSError, pa.ArrowException) as fault:
+        raise StageError(f"{shard} is damaged ({fault}); remove it, and 'dvc repro' brings it back") from None
+
+
 def read_rows(shard: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield a shard's rows as dicts, reading one row group at a time and only the named columns."""
-    with pq.ParquetFile(shard) as file:
+    with open_shard(shard) as file:
         for batch in file.iter_batches(ROWS_PER_GROUP, columns=list(columns)):
             yield from batch.to_pylist()

@@ -7,14 +7,15 @@ import, so it is imported when the first run is opened, not with this module.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock
 
@@ -27,6 +28,7 @@ from pipeline.params import Params, flatten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
 
 EXPERIMENT = "anime-dcgan"
 
@@ -38,67 +40,111 @@ PROCESS_TAG = "process"
 STUDY_VARIABLE = "PIPELINE_STUDY"
 ROWS_AT_ONCE = 50  # MLflow takes 1,000 figures in a call
 
+# Each try costs MLflow's own patience with a server that is away, up to half a minute. So after a fault the store is
+# left alone for a while, and faults may take so many seconds in a row, and at a stage's end.
+AWAY_SECONDS = 300.0
+PATIENCE = 1.0
+LAST_PATIENCE = 60.0
+LATER = "the work goes on, and this is tried again"
+
+
+class Opened(NamedTuple):
+    """A stage's run and its invocation's, and where they are."""
+
+    client: MlflowClient
+    experiment_id: str
+    run_id: str
+    parent_id: str
+
 
 class StageRun:
     """The MLflow run of a stage, and its parent.
 
-    A fault of the tracking store is printed and never ends the stage: every figure is also in metrics/ and plots/.
+    A fault of the tracking store is printed and never ends the stage: every figure is also in metrics/ and plots/. What
+    the store does not take is kept and tried again, at the latest at the stage's end: nothing stays out of it unsaid.
     """
 
-    def __init__(self, client: MlflowClient, experiment_id: str, stage: str, run_id: str, parent_id: str) -> None:
-        self._client = client
-        self._experiment_id = experiment_id
+    def __init__(self, stage: str, params: Params) -> None:
         self._stage = stage
-        self.run_id = run_id
-        self.parent_id = parent_id
+        self._params = params
+        self._missed: list[tuple[str, Callable[[], object]]] = []
+        self._next_try = 0.0
+        self._opened: Opened | None = None
+        self._log("settings", self._log_settings)
+
+    @property
+    def run_id(self) -> str:
+        """The stage's run; LookupError while the store has not taken it."""
+        return self._open_run.run_id
+
+    @property
+    def parent_id(self) -> str:
+        """The invocation's run; LookupError while the store has not taken it."""
+        return self._open_run.parent_id
+
+    @property
+    def _client(self) -> MlflowClient:
+        return self._open_run.client
+
+    @property
+    def _open_run(self) -> Opened:
+        if self._opened is None:
+            raise LookupError("the run is not there yet")
+        return self._opened
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log figures in one batch; step is the x of their curves."""
-        self._guard("figures", lambda: self._log_metrics(self.run_id, metrics, step))
+        points = _points([(key, value, step or 0) for key, value in metrics.items()])
+        self._log("figures", lambda: self._client.log_batch(self.run_id, metrics=points))
 
     def log_parent_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log headline figures onto the invocation's run, where the UI compares experiments."""
-        self._guard("figures", lambda: self._log_metrics(self.parent_id, metrics, None))
+        points = _points([(key, value, 0) for key, value in metrics.items()])
+        self._log("headline figures", lambda: self._client.log_batch(self.parent_id, metrics=points))
 
-    def log_rows(self, rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
-        """Log the points of curves: figures by name, at the step under the name `step`. Return the rows not taken.
+    def log_rows(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Log the points of curves: figures by name, at the step under the name `step`.
 
         In as few calls as may be; a row has at most 20 figures.
         """
         for start in range(0, len(rows), ROWS_AT_ONCE):
             batch = rows[start : start + ROWS_AT_ONCE]
-            points = [(key, value, int(row["step"])) for row in batch for key, value in row.items() if key != "step"]
-            if not self._guard("figures", partial(self._log_points, self.run_id, points)):
-                return list(rows[start:])
-        return []
+            found = [(key, value, int(row["step"])) for row in batch for key, value in row.items() if key != "step"]
+            self._log("curves", partial(self._log_points, _points(found)))
 
     def log_image(self, pixels: Pixels, key: str, step: int) -> None:
         """Log RGB uint8 (H, W, 3) under a key and a step, for the image grid.
 
         Samples go to the parent too, where experiments are compared, as `train samples` and `evaluate samples`.
         """
-        self._guard(key, lambda: self._client.log_image(self.run_id, pixels, key=key, step=step))
+        self._log(key, lambda: self._client.log_image(self.run_id, pixels, key=key, step=step))
         if key == SAMPLES:
-            shown = f"{self._stage} {key}"
-            self._guard(shown, lambda: self._client.log_image(self.parent_id, pixels, key=shown, step=step))
+            name = f"{self._stage} {key}"
+            self._log(name, lambda: self._client.log_image(self.parent_id, pixels, key=name, step=step))
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Log a file into a folder of the run's artifacts ("" is the top)."""
-        self._guard(str(path), lambda: self._client.log_artifact(self.run_id, str(path), folder or None))
+        self._log(str(path), lambda: self._client.log_artifact(self.run_id, str(path), folder or None))
 
     def log_input(self, name: str, digest: str) -> None:
         """Log a data set that the stage reads, by name and digest."""
-        self._guard(name, lambda: self._log_inputs({without_credentials(name): digest}))
+        self._log(name, lambda: self._log_inputs({without_credentials(name): digest}))
 
     def show_skipped(self) -> None:
         """Show in the parent what the stages before this one left that DVC had no need to run."""
-        show = partial(lineage.show_skipped, self._client, self._experiment_id, self._stage, self.parent_id)
-        self._guard("what was skipped", show)
+
+        def show() -> None:
+            lineage.show_skipped(self._client, self._open_run.experiment_id, self._stage, self.parent_id)
+
+        self._log("what was skipped", show)
 
     def show_results(self) -> None:
         """Show in the parent what this stage, which did its work, left."""
-        show = partial(lineage.show_results, self._client, self._stage, self.run_id, self.parent_id)
-        self._guard("headline figures", show)
+
+        def show() -> None:
+            lineage.show_results(self._client, self._stage, self.run_id, self.parent_id)
+
+        self._log("headline figures", show)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tag the stage's run and its parent."""
@@ -108,7 +154,7 @@ class StageRun:
                 for key, value in tags.items():
                     self._client.set_tag(run_id, key, value)
 
-        self._guard("tags", tag)
+        self._log("tags", tag)
 
     @contextmanager
     def watch_system(self) -> Iterator[None]:
@@ -116,32 +162,41 @@ class StageRun:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it says when it starts and ends
-        monitors: list[SystemMetricsMonitor] = []
-
-        def start() -> None:
-            monitors.append(SystemMetricsMonitor(self.run_id, tracking_uri=tracking_uri()))  # type: ignore[no-untyped-call]
-            monitors[0].start()  # type: ignore[no-untyped-call]
-
-        self._guard("system metrics", start)
+        monitor: SystemMetricsMonitor | None = None
+        try:
+            monitor = SystemMetricsMonitor(self.run_id, tracking_uri=tracking_uri())  # type: ignore[no-untyped-call]
+            monitor.start()  # type: ignore[no-untyped-call]
+        except Exception as fault:  # these are of the moment: there is nothing to keep for later
+            print(f"warning: MLflow gets no curves of the machine: {explain(fault)}", file=sys.stderr)
         try:
             yield
         finally:
-            for monitor in monitors:
-                self._guard("system metrics", monitor.finish)
+            if monitor:
+                monitor.finish()  # type: ignore[no-untyped-call]
 
     def end(self, status: str) -> None:
-        """End the stage's run, and its parent until the next stage begins: FINISHED, FAILED or KILLED."""
-        for run_id in (self.run_id, self.parent_id):
-            self._guard("the end of a run", partial(self._client.set_terminated, run_id, status))
+        """End the stage's run, and its parent until the next stage begins: FINISHED, FAILED or KILLED.
 
-    def _log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int | None) -> None:
-        self._log_points(run_id, [(key, value, step or 0) for key, value in metrics.items()])
+        What the store has not taken until then is tried a last time, and named where it is lost.
+        """
+        self._log("the end of the run", lambda: self._client.set_terminated(self.run_id, status))
+        self._log("the end of the invocation", lambda: self._client.set_terminated(self.parent_id, status))
+        if not self._missed:
+            return
+        self._catch_up(LAST_PATIENCE)
+        lacking = ", ".join(dict.fromkeys(what for what, _ in self._missed))
+        told = f"warning: MLflow lacks {lacking}; the figures are in metrics/ and plots/"
+        print(told if lacking else "MLflow has all by now that it did not take before", file=sys.stderr)
 
-    def _log_points(self, run_id: str, points: Sequence[tuple[str, float, int]]) -> None:
-        from mlflow.entities import Metric
+    def _log_settings(self) -> None:
+        """Log the stage's params onto its run, and all of them onto its invocation's."""
+        flat = flatten(self._params.model_dump())
+        self._client.log_batch(self.run_id, params=_params(invocation.stage_params(self._stage, flat)))
+        if not self._client.get_run(self.parent_id).data.params:
+            self._client.log_batch(self.parent_id, params=_params(flat))
 
-        now = int(time.time() * 1000)
-        self._client.log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value, step in points])
+    def _log_points(self, points: Sequence[Metric]) -> None:
+        self._client.log_batch(self.run_id, metrics=points)
 
     def _log_inputs(self, digests: Mapping[str, str]) -> None:
         from mlflow.entities import Dataset, DatasetInput
@@ -150,14 +205,47 @@ class StageRun:
         datasets = [Dataset(name, digest[:36], "local", name) for name, digest in digests.items()]
         self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset) for dataset in datasets])
 
-    def _guard(self, what: str, log: Callable[[], None]) -> bool:
-        """Return whether it was logged."""
+    def _log(self, what: str, log: Callable[[], object]) -> None:
+        """Log something now or, where the store is away, later."""
+        self._missed.append((what, log))
+        if time.monotonic() >= self._next_try:
+            self._catch_up(PATIENCE)
+
+    def _catch_up(self, patience: float) -> None:
+        """Log what is to be logged, until faults have taken so many seconds; what met a fault goes to the end."""
+        due, self._missed, lost = self._missed, [], 0.0
         try:
-            log()
-        except Exception as fault:  # the store may be a server that is away, a full disk, a locked database
-            print(shown(f"warning: MLflow did not take {what}: {fault}"), file=sys.stderr)
-            return False
-        return True
+            while due and lost <= patience:
+                what, log = due[0]
+                began = time.monotonic()
+                try:
+                    if self._opened is None:
+                        self._opened = _open_run(self._stage)
+                    log()
+                except Exception as fault:  # the store may be a server that is away, a full disk, a locked database
+                    if not lost:
+                        print(f"warning: MLflow did not take {what}: {explain(fault)}; {LATER}", file=sys.stderr)
+                    self._missed.append((what, log))
+                    self._next_try = time.monotonic() + AWAY_SECONDS
+                    # Without a run nothing can be logged.
+                    lost += time.monotonic() - began if self._opened else math.inf
+                del due[0]
+        finally:  # Ctrl-C leaves the rest to the end too
+            self._missed = due + self._missed
+
+
+def _points(figures: Iterable[tuple[str, float, int]]) -> list[Metric]:
+    """Return (name, value, step) as MLflow has them, of this moment."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(key, float(value), now, step) for key, value, step in figures]
+
+
+def _params(flat: Mapping[str, object]) -> list[Param]:
+    from mlflow.entities import Param
+
+    return [Param(name, without_credentials(str(value))) for name, value in flat.items()]
 
 
 def tracking_uri() -> str:
@@ -174,6 +262,15 @@ def _experiment_id(client: MlflowClient) -> str:
     return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
 
 
+def explain(fault: Exception) -> str:
+    """Return what a fault of the store says, in a line, and the cure where the store is a damaged file."""
+    said = shown(next(iter(str(fault).splitlines()), "") or type(fault).__name__)
+    if any(sign in said for sign in ("file is not a database", "database disk image is malformed")):
+        path = tracking_uri().removeprefix("sqlite:///").partition("?")[0]
+        return f"{path} is damaged ({said}); put a backup in its place, or move it away and a new one is made"
+    return said
+
+
 @contextmanager
 def open_store() -> Iterator[tuple[MlflowClient, str]]:
     """Yield a client and the experiment's id, under a lock between this machine's processes.
@@ -185,16 +282,17 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     state = paths.state_dir()
     state.mkdir(exist_ok=True)
     with FileLock(state / "mlflow.lock"):
-        client = MlflowClient(tracking_uri())
         try:
+            client = MlflowClient(tracking_uri())
             experiment_id = _experiment_id(client)
-        except MlflowException as fault:
-            raise StageError(f"the MLflow store {tracking_uri()} does not answer: {fault}") from None
+        except Exception as fault:  # of requests, of MLflow, of SQLAlchemy
+            raise StageError(
+                f"the MLflow store {without_credentials(tracking_uri())} does not answer: {explain(fault)}"
+            ) from None
         yield client, experiment_id
 
 
@@ -207,10 +305,8 @@ def mark_dead_runs(client: MlflowClient, experiment_id: str) -> None:
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def _open_parent(client: MlflowClient, experiment_id: str, params: Params, common: dict[str, str]) -> str:
-    """Return the invocation's run, set RUNNING: the one that an earlier stage made, or a new one with all params."""
-    from mlflow.entities import Param
-
+def _open_parent(client: MlflowClient, experiment_id: str, common: dict[str, str]) -> str:
+    """Return the invocation's run, set RUNNING: the one that an earlier stage made, or a new one."""
     key = invocation.process_key(invocation.invocation())
     own = f"tags.{PROCESS_TAG} = '{key}' and tags.kind = 'invocation'"
     if found := client.search_runs([experiment_id], own, max_results=1):
@@ -219,22 +315,12 @@ def _open_parent(client: MlflowClient, experiment_id: str, params: Params, commo
         return parent_id
     name = invocation.experiment_name() or time.strftime("repro-%Y%m%d-%H%M%S")
     tags = {**common, PROCESS_TAG: key, "kind": "invocation"}
-    parent = client.create_run(experiment_id, tags=tags, run_name=name)
-    flat = flatten(params.model_dump())
-    client.log_batch(
-        parent.info.run_id, params=[Param(name, without_credentials(str(value))) for name, value in flat.items()]
-    )
-    return str(parent.info.run_id)
+    return str(client.create_run(experiment_id, tags=tags, run_name=name).info.run_id)
 
 
-@contextmanager
-def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
-    """Open a stage's run below its invocation's, log its params and inputs, and end both with what became of it.
-
-    A stage that raises leaves a FAILED run with the error as a tag, one that is interrupted a KILLED one.
-    """
+def _open_run(stage: str) -> Opened:
+    """Make a stage's run, below that of its invocation."""
     import psutil
-    from mlflow.entities import Param
 
     common = {
         "mlflow.source.git.commit": invocation.git_commit(),
@@ -246,13 +332,20 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         common["study"] = study
     with open_store() as (client, experiment_id):
         mark_dead_runs(client, experiment_id)
-        parent_id = _open_parent(client, experiment_id, params, common)
+        parent_id = _open_parent(client, experiment_id, common)
         process = invocation.process_key(psutil.Process())
         tags = {**common, PARENT_TAG: parent_id, PROCESS_TAG: process, "stage": stage}
         child = client.create_run(experiment_id, tags=tags, run_name=stage)
-    run = StageRun(client, experiment_id, stage, child.info.run_id, parent_id)
-    own = invocation.stage_params(stage, flatten(params.model_dump()))
-    client.log_batch(run.run_id, params=[Param(name, without_credentials(str(value))) for name, value in own.items()])
+    return Opened(client, experiment_id, str(child.info.run_id), parent_id)
+
+
+@contextmanager
+def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
+    """Open a stage's run below its invocation's, log its params and inputs, and end both with what became of it.
+
+    A stage that raises leaves a FAILED run with the error as a tag, one that is interrupted a KILLED one.
+    """
+    run = StageRun(stage, params)
     for name, digest in invocation.input_digests(stage).items():
         run.log_input(name, digest)
     run.show_skipped()

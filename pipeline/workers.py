@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Protocol, TypeVar
@@ -128,7 +129,12 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
         # Spawned, not forked: a fork of a process that holds threads (torch, OpenCV) can hang.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
-            yield Workers(pool.submit, lambda: processes)
+            try:
+                yield Workers(pool.submit, lambda: processes)
+            except BrokenProcessPool:
+                raise StageError(
+                    "a worker process was killed, for want of memory perhaps; set workers lower, or run the stage again"
+                ) from None
 
 
 @contextmanager
@@ -147,10 +153,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """Keep the libraries to one thread, and end with the parent.
+    """Keep the libraries to one thread, leave Ctrl-C to the parent, and end with it.
 
     A worker that outlived a killed stage would go on writing shards beside the next one's.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_to_one_thread()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -7,13 +7,24 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 
 from filelock import FileLock, Timeout
 
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
 from pipeline.messages import shown
+
+
+def _show(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+    """Show a fault, but no traceback of a Ctrl-C while a stage or a worker of it loads its libraries."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, fault, trace)
+
+
+sys.excepthook = _show
 
 
 def run_stage(name: str, main: Callable[[], None]) -> None:

@@ -14,8 +14,12 @@ from benchmarks.filter_vs_peers import one_each
 from benchmarks.hash_search import drawn
 from benchmarks.picture_server import picture_server
 from benchmarks.recipe_training import RECIPES, train_recipe
+from benchmarks.soiled_study import ARMS, lay_aside, outcome, pack_arm
 from pipeline.cleaning import gamma
+from pipeline.codec import encode_jpeg
 from pipeline.dcgan.device import open_fabric
+from pipeline.reports.study import CLEANED, PRISTINE, RAW
+from pipeline.soil import soil
 from pipeline.sources.builtin import draw
 
 
@@ -107,3 +111,24 @@ def test_our_crawl_gets_every_picture_of_the_server_and_its_time_begins_with_the
         assert turn.pictures == 50
         assert turn.called < first.value < turn.ended
         assert (tmp_path / "ours" / ".pipeline" / "crawl" / "journal.db").exists()
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")
+def test_soiled_faces_are_studied_with_the_same_ruler_in_every_arm(tmp_path, params):
+    small = {"image_size": 32, "ngf": 4, "ndf": 4, "nz": 5, "ngpu": 0, "workers": 1}
+    tiny = params.model_copy(update=small)
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for number in range(700):
+        (folder / f"{number}.jpg").write_bytes(encode_jpeg(draw(0, number, 64), 95))
+    lay_aside(folder, tmp_path, tiny)
+    assert np.load(tmp_path / "ruler.npy").shape == (140, 1280)
+    assert len(list((tmp_path / "clean").iterdir())) == 560
+    soil(tmp_path / "clean", tmp_path / "soiled", 0.4, 0, tiny.crawl)
+    counts = {arm: pack_arm(arm, tmp_path, tiny) for arm in ARMS}
+    assert counts[CLEANED] < counts[RAW]
+    assert counts[CLEANED] < counts[PRISTINE] <= 560
+    found = outcome(PRISTINE, 0, 0.1, tmp_path, tiny)
+    assert found["kimg"] == counts[PRISTINE] // tiny.batch_size * tiny.batch_size / 1000
+    assert found["pristine"] > 0

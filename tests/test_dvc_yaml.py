@@ -31,6 +31,7 @@ IN_NO_STAGE = {
     "ngpu",
     "crawl.backoff",
     "crawl.max_wait",
+    "crawl.dead_after",
     "crawl.delay",
     "crawl.per_host",
     "crawl.concurrency",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cleaning.verdict import COPY_RULES, DROP_RULES
-from pipeline.sources import asking
+from pipeline.sources import faults
 from pipeline.sources.takedown import TAKEN_DOWN
 
 # What is shown to the user; any other exception is a fault of the code, and has no cure but mending it.
@@ -83,7 +83,7 @@ def test_every_message_has_its_cure(root: Path, entries: list[str]) -> None:
 
 
 def test_every_reason_is_told(entries: list[str]) -> None:
-    reasons = {*DROP_RULES, *COPY_RULES, TAKEN_DOWN, *asking.PASSING, *(reason for _, reason in asking._REASONS)}
+    reasons = {*DROP_RULES, *COPY_RULES, TAKEN_DOWN, *faults.PASSING, *(reason for _, reason in faults.REASONS)}
     assert {reason for reason in reasons if not any(f"`{reason}`" in entry for entry in entries)} == set()
 
 

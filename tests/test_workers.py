@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import cv2
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from pipeline.errors import StageError
 from pipeline.workers import open_workers
 
 
@@ -70,6 +72,27 @@ def test_a_slow_consumer_holds_the_work_back(tmp_path: Path) -> None:
 def test_a_fault_reaches_the_caller(processes: int) -> None:
     with open_workers(processes) as workers, pytest.raises(ValueError, match="three"):
         list(workers.map(fail_at_three, range(6), label="test", sizes=[1] * 6))
+
+
+def send(signum: int) -> int:
+    os.kill(os.getpid(), signum)
+    return signum
+
+
+def test_a_killed_worker_is_named() -> None:
+    with pytest.raises(StageError, match="a worker process was killed"), open_workers(1) as workers:
+        list(workers.map(send, [signal.SIGKILL], label="test", sizes=[1]))
+
+
+def test_a_worker_leaves_ctrl_c_to_its_parent() -> None:
+    with open_workers(1) as workers:
+        assert list(workers.map(send, [signal.SIGINT], label="test", sizes=[1])) == [signal.SIGINT]
+
+
+def test_ctrl_c_while_a_stage_loads_its_libraries_is_a_line(root: Path) -> None:
+    code = "import signal, stages\nsignal.raise_signal(signal.SIGINT)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "interrupted\n")
 
 
 def start_and_wait(folder: Path) -> None:

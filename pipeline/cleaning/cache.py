@@ -64,7 +64,7 @@ def read_cached(path: Path, columns: list[str]) -> pa.Table | None:
     """Return those columns of a cached table, or None where there is none; it counts as used today."""
     try:
         os.utime(path)
-        return pq.read_table(path, columns=columns, partitioning=None)
+        return pq.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
     except (OSError, pa.ArrowException):
         return None
 
@@ -72,7 +72,7 @@ def read_cached(path: Path, columns: list[str]) -> pa.Table | None:
 def write_cached(table: pa.Table, path: Path) -> None:
     """Write a table, whole or not at all."""
     with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def forget_unused(folder: Path, days: float) -> None:

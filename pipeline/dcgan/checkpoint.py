@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,10 @@ class Checkpoint:
 
     def _load(self) -> dict[str, Any]:
         try:
+            # torch writes checksums and does not look at them.
+            with zipfile.ZipFile(self._state) as archive:
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(f"bad CRC-32 of {damaged}")
             saved: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
         except Exception as fault:  # a damaged file makes the unpickler raise anything
             raise StageError(f"{self._state} is damaged; remove it to train afresh ({fault})") from None

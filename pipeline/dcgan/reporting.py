@@ -17,7 +17,6 @@ from pipeline.faces import Faces
 from pipeline.reports.grids import grid
 from pipeline.tracking import StageRun
 
-AWAY_INTERVAL = 300.0  # the same while MLflow takes nothing
 INTERVAL = 5.0  # seconds between two lines, and two batches to MLflow, at least: a GPU has many ticks a second
 
 
@@ -29,12 +28,12 @@ class Reporter:
         self._total_kimg = total_kimg
         self._pending: list[Mapping[str, float]] = []
         self._quick_kid: float | None = None
-        self._told, self._interval = 0.0, INTERVAL
+        self._told = 0.0
 
     def tick(self, figures: Row) -> None:
         """Take a tick's row."""
         self._pending.append(figures)
-        if time.monotonic() - self._told >= self._interval:
+        if time.monotonic() - self._told >= INTERVAL:
             self._tell(figures)
 
     def quality(self, figures: Row) -> None:
@@ -53,9 +52,8 @@ class Reporter:
 
     def flush(self) -> None:
         """Log what has not been logged yet."""
-        self._pending = self._run.log_rows(self._pending)
-        # Each try costs MLflow's patience with a server that is away.
-        self._interval = AWAY_INTERVAL if self._pending else INTERVAL
+        self._run.log_rows(self._pending)
+        self._pending = []
 
     def _tell(self, figures: Row) -> None:
         left = 1000 * (self._total_kimg - figures["kimg"]) / figures["img_per_s"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -14,12 +16,25 @@ from torch import Tensor, nn
 from pipeline.atomic import whole_file
 from pipeline.errors import StageError
 
+DIGEST = "sha256"  # its key in the metadata
+
 
 def save_weights(path: Path, net: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Write a network's state and metadata as a safetensors file, whole or not at all."""
+    """Write a network's state and metadata, with a digest of both, as a safetensors file, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    told = {**metadata, DIGEST: weights_digest(tensors, metadata)}
     with whole_file(path) as temporary:
-        temporary.write_bytes(_with_metadata(save(tensors), metadata))
+        temporary.write_bytes(_with_metadata(save(tensors), told))
+
+
+def weights_digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return a SHA-256 over tensors and metadata: safetensors has no checksums."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
@@ -36,14 +51,19 @@ def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return a safetensors file's tensors, on the CPU, and its metadata; StageError where there is no such file."""
+    """Return a safetensors file's tensors, on the CPU, and its metadata; StageError where it is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
         raise StageError(f"{path} is missing; run 'dvc repro train' first") from None
     except (SafetensorError, OSError) as error:
         raise StageError(f"{path} is no readable safetensors file ({error}); run 'dvc repro -f train'") from None
+    # Networks from before there were digests, and from elsewhere, have none.
+    written = metadata.pop(DIGEST, None)
+    if written is not None and written != weights_digest(tensors, metadata):
+        raise StageError(f"{path} is damaged: its weights are not those that were written; run 'dvc repro -f train'")
+    return tensors, metadata
 
 
 def load_weights(net: nn.Module, tensors: Mapping[str, Tensor], origin: Path) -> None:

@@ -45,15 +45,23 @@ def cached_features(faces: Faces, backbone: Backbone, label: str, folder: Path) 
     """Return extract_features(), from a file in folder where the same faces went through the same network before."""
     digest = hashlib.sha256(f"{VERSION} {backbone.device} {faces.shape}".encode())
     digest.update(np.ascontiguousarray(faces).data)
-    path = folder / f"{digest.hexdigest()}.npy"
-    # No look before: another process may forget the file in between.
-    with suppress(FileNotFoundError):
-        os.utime(path)
-        cached: Features = np.load(path, allow_pickle=False)
+    path = folder / f"{digest.hexdigest()}.npz"
+    if (cached := _read(path)) is not None:
         return cached
     features = extract_features(faces, backbone, label)
     with whole_file(path) as temporary:
-        np.save(temporary, features)
+        np.savez(temporary, features=features)  # and not save: a zip file has checksums
+    return features
+
+
+def _read(path: Path) -> Features | None:
+    """Return cached features, None where there are none or they are damaged."""
+    try:
+        os.utime(path)
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            features: Features = file["features"]
+    except Exception:  # no look before, as another process may forget the file; damage makes the readers raise anything
+        return None
     return features
 
 
@@ -63,7 +71,7 @@ def forget_features(folder: Path, megabytes: float) -> None:
     Another process may be at work in the folder: what it reads it has, and what it writes is left alone.
     """
     used = []
-    for path in folder.glob("*.npy"):
+    for path in folder.glob("*.np[yz]"):
         with suppress(FileNotFoundError):  # another process forgets too
             used.append((path.stat().st_mtime_ns, path.stat().st_size, path))
     left = megabytes * 1e6

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.codec import Pixels, decode_trusted, encode_jpeg
-from pipeline.records import shard_paths
+from pipeline.records import open_shard, shard_paths
 
 Rows = NDArray[np.int64]
 
@@ -43,7 +42,7 @@ def read_pictures(folder: Path, rows: Iterable[int]) -> dict[int, Pixels]:
     wanted = np.array(sorted(set(rows)), np.int64)
     pictures: dict[int, Pixels] = {}
     for shard in shard_paths(folder):
-        with pq.ParquetFile(shard) as file:
+        with open_shard(shard) as file:
             for group in range(file.num_row_groups):
                 numbers = file.read_row_group(group, columns=["row"])["row"].to_numpy()
                 (places,) = np.nonzero(np.isin(numbers, wanted))

@@ -132,9 +132,13 @@ def markdown(levels: Sequence[Level], settings: Mapping[str, str]) -> str:
     """Return the study as a page: what was done, and for each level a table and what follows from it."""
     lines = [ABOUT, "", "Settings: " + ", ".join(f"`{key}={value}`" for key, value in settings.items()) + "."]
     for level in levels:
-        lines += ["", f"## {level.dirt:.0%} of the images damaged or copied", "", *_table(level)]
-        lines += ["", *_conclusions(level)]
+        lines += ["", *level_page(level)]
     return "\n".join(lines) + "\n"
+
+
+def level_page(level: Level) -> list[str]:
+    """Return the lines of a level's part of the page."""
+    return [f"## {level.dirt:.0%} of the images damaged or copied", "", *_table(level), "", *_conclusions(level)]
 
 
 def _table(level: Level) -> list[str]:

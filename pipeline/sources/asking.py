@@ -5,135 +5,23 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from scrapy import Request, Spider, exceptions, signals
-from scrapy.crawler import Crawler
-from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.http import Headers, Response
-from scrapy.robotstxt import RobotParser
 
 from pipeline.messages import without_credentials
 from pipeline.params import CrawlParams
-from pipeline.sources.addresses import is_public
 from pipeline.sources.courtesy import opts_out, retry_after
+from pipeline.sources.faults import NO_SERVER, PASSING, WORTH_RETRYING, reason_of
+from pipeline.sources.robots import BrokenRobotsError, Robots
 from pipeline.sources.store import Fetched, Pending
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 
-# A server that was not there at all; what may be otherwise in a moment, and is worth asking again; and what may be
-# otherwise tomorrow, so that older bytes stay.
-NO_SERVER = frozenset({"dns", "refused", "timeout", "connection lost", "unreachable"})
-WORTH_RETRYING = NO_SERVER | {"truncated", "5xx"}
-PASSING = WORTH_RETRYING | {"too slow"}
-
-PRIVATE = "private address"
-
-# So many URLs in a row that found no server, over crawl.max_wait seconds, and the rest of a host is not asked for.
-DEAD_AFTER = 10
-
 MAX_REDIRECTS = 10
-# Bytes of headers; browsers stop at about as many.
-MAX_HEAD = 262_144
-# Bytes of a robots.txt that are read; RFC 9309 asks for 500 KiB at the least.
-MAX_ROBOTS = 512_000
-_REASONS = (
-    (exceptions.CannotResolveHostError, "dns"),
-    (exceptions.DownloadConnectionRefusedError, "refused"),
-    (exceptions.DownloadCancelledError, "too large"),
-    (exceptions.ResponseDataLossError, "truncated"),
-    (exceptions.DownloadFailedError, "connection lost"),
-    (exceptions.StopDownload, "opted out"),
-    ((exceptions.UnsupportedURLSchemeError, exceptions.NotSupported, ValueError), "bad url"),
-)
-
-
-class PrivateAddressError(Exception):
-    """A connection to an address that is not on the public Internet was asked for."""
-
-
-def guard_connections() -> None:
-    """Refuse connections to other than public addresses, at the last moment: the address is what DNS gave by then.
-
-    Whatever leads there passes here: the list's own URL, a redirect, robots.txt.
-    """
-    from twisted.internet import reactor
-
-    connect: Callable[..., Any] = reactor.connectTCP
-
-    def guarded(host: str, *rest: Any, **options: Any) -> Any:
-        if not is_public(host):
-            raise PrivateAddressError(host)
-        return connect(host, *rest, **options)
-
-    reactor.connectTCP = guarded  # type: ignore[method-assign, assignment]
-
-
-class EndlessHeadersError(Exception):
-    """A response's headers go on and on."""
-
-
-def bound_headers() -> None:
-    """Give up on a response that begins with more than MAX_HEAD bytes of headers, which Twisted would all keep."""
-    from twisted.web._newclient import HTTPClientParser
-
-    receive: Callable[..., None] = HTTPClientParser.dataReceived
-
-    def bounded(parser: Any, data: bytes) -> None:
-        if parser.state in ("STATUS", "HEADER"):
-            parser.head_bytes = getattr(parser, "head_bytes", 0) + len(data)
-            if parser.head_bytes > MAX_HEAD:
-                raise EndlessHeadersError
-        receive(parser, data)
-
-    HTTPClientParser.dataReceived = bounded  # type: ignore[method-assign]
-
-
-class BrokenRobotsError(Exception):
-    """A host has a robots.txt, but not now: nothing is taken, and nothing is known of what it allows."""
-
-
-class Robots(RobotsTxtMiddleware):
-    """Scrapy's robots.txt, but as RFC 9309 has it: without one all is allowed, from one that can't be had nothing."""
-
-    def __init__(self, crawler: Crawler) -> None:
-        super().__init__(crawler)
-        self._faults: dict[str, Exception] = {}
-
-    async def robot_parser(self, request: Request) -> RobotParser | None:
-        """Return a host's rules; raise the fault that kept robots.txt from being had."""
-        netloc = urlsplit(request.url).netloc
-        parser = await super().robot_parser(request)
-        if parser is None and netloc in self._faults:
-            fault = self._faults[netloc]
-            if not isinstance(fault, BrokenRobotsError) and self._parsers.get(netloc, parser) is None:
-                self._parsers.pop(netloc, None)  # so that it is asked for again, as the image itself is
-            raise fault.with_traceback(None)  # which would grow with each time that it is raised
-        return parser
-
-    def _robots_error(self, exc: Exception, netloc: str) -> None:
-        if not isinstance(exc, exceptions.IgnoreRequest):  # that is one redirect too many: as good as none
-            as_for_image = _reason(exc, begun=False) in NO_SERVER | {PRIVATE}
-            self._faults[netloc] = exc if as_for_image else BrokenRobotsError(netloc)
-        super()._robots_error(exc, netloc)
-
-    async def _parse_robots(self, response: Response, netloc: str, request: Request) -> None:
-        self._faults.pop(netloc, None)
-        if response.status >= 500:
-            self._faults[netloc] = BrokenRobotsError(netloc)
-        elif response.status >= 400:
-            response = response.replace(body=b"")
-        elif len(response.body) > MAX_ROBOTS:
-            response = response.replace(body=response.body[:MAX_ROBOTS])
-        await super()._parse_robots(response, netloc, request)
-
-    def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
-        """Refuse what the rules forbid, and everything where they were answered with 5xx."""
-        if fault := self._faults.get(urlsplit(request.url).netloc):
-            raise fault.with_traceback(None)
-        super().process_request_2(rp, request)
 
 
 def scrapy_settings(crawl: CrawlParams) -> dict[str, Any]:
@@ -157,6 +45,7 @@ def scrapy_settings(crawl: CrawlParams) -> dict[str, Any]:
         "DOWNLOAD_WARNSIZE": 0,
         "RETRY_ENABLED": False,
         "COOKIES_ENABLED": False,
+        "DOWNLOAD_VERIFY_CERTIFICATES": True,
         # Through a proxy it can't be seen which address is connected to.
         "HTTPPROXY_ENABLED": False,
         "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
@@ -194,9 +83,9 @@ class Host:
             self.missing_since = time.monotonic()
         self.misses, self.reason = self.misses + 1, reason
 
-    def is_dead(self, patience: float) -> bool:
-        """Whether nothing was there for that many seconds, however often it was tried."""
-        return self.misses >= DEAD_AFTER and time.monotonic() - self.missing_since >= patience
+    def is_dead(self, misses: int, seconds: float) -> bool:
+        """Whether nothing was there for that many URLs in a row, and that long."""
+        return self.misses >= misses and time.monotonic() - self.missing_since >= seconds
 
 
 @dataclass(frozen=True)
@@ -251,7 +140,7 @@ class Asker(Spider):
 
     async def insist(self, host: Host, asked: Pending) -> Answer:
         """Ask until there is an answer that stands, or often enough."""
-        if host.is_dead(self.params.max_wait):
+        if host.is_dead(self.params.dead_after, self.params.max_wait):
             return _failed(host.reason, asked.url)
         answer = await self._ask_again(host, asked)
         # Whoever redirects is there, whatever becomes of the place that it names.
@@ -303,7 +192,7 @@ class Asker(Spider):
         except BrokenRobotsError:
             return replace(_failed("robots", url), broken_robots=True)
         except Exception as fault:  # whatever one server brings about is that URL's affair
-            return _failed(_reason(fault, begun="begun" in request.meta), url)
+            return _failed(reason_of(fault, begun="begun" in request.meta), url)
 
     def _read(self, response: Response, url: str) -> Answer | str:
         """Return what a whole response comes to."""
@@ -358,17 +247,3 @@ def header(headers: Headers, name: str) -> str | None:
 
 def _failed(reason: str, url: str) -> Answer:
     return Answer(Fetched(fetched_at=time.time(), reason=reason, final_url=url))
-
-
-def _reason(fault: Exception, begun: bool) -> str:
-    """Return in a word or two why a request failed; begun: whether an answer had."""
-    if isinstance(fault, PrivateAddressError):
-        return PRIVATE
-    causes = [failure.value for failure in getattr(fault.__cause__, "reasons", [])]
-    if any(isinstance(cause, EndlessHeadersError) for cause in causes):
-        return "too large"
-    if isinstance(fault, exceptions.DownloadTimeoutError):
-        return "too slow" if begun else "timeout"
-    if isinstance(fault, exceptions.IgnoreRequest):
-        return "robots" if "robots.txt" in str(fault) else "too large"
-    return next((reason for kind, reason in _REASONS if isinstance(fault, kind)), "unreachable")

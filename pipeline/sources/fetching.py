@@ -29,7 +29,8 @@ from tqdm import tqdm
 from pipeline.codec import FORMATS
 from pipeline.messages import shown
 from pipeline.params import CrawlParams
-from pipeline.sources.asking import Asker, Host, bound_headers, guard_connections, header, scrapy_settings
+from pipeline.sources.asking import Asker, Host, header, scrapy_settings
+from pipeline.sources.connections import bound_headers, guard_connections
 from pipeline.sources.store import Fetched, Pending, Store
 from pipeline.sources.surveying import Surveyor
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown

@@ -32,7 +32,7 @@ def _number_shard(job: tuple[Path, int]) -> None:
     with (
         pq.ParquetFile(shard) as file,
         whole_file(shard) as temporary,
-        pq.ParquetWriter(temporary, file.schema_arrow, compression="none") as writer,
+        pq.ParquetWriter(temporary, file.schema_arrow, compression="none", write_page_checksum=True) as writer,
     ):
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)

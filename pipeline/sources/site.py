@@ -49,7 +49,8 @@ class Json(Section):
     """How a JSON API pages through its images; start has {page} where the number goes.
 
     items: where the list is, as a dotted path, blank where the answer is the list. url, licence and fields (name of the
-    column: field) are dotted paths in an item; page_url is a URL with {field} in it.
+    column: field) are dotted paths in an item; page_url is a URL with {field} in it. Pages that the server does
+    not give are passed over; max_failures of them in a row are taken for the end.
     """
 
     items: str = ""
@@ -58,6 +59,7 @@ class Json(Section):
     licence: str | None = None
     fields: dict[str, str] = Field(default_factory=dict)
     first_page: Annotated[int, Field(ge=0)] = 1
+    max_failures: Positive = 3
 
     @field_validator("page_url")
     @classmethod

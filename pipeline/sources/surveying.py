@@ -16,9 +16,6 @@ from pipeline.sources.site import Gives, Site, allowed, next_pages, page_gives
 from pipeline.sources.store import Page, Pending, Store
 from pipeline.sources.takedown import Takedown
 
-# So many pages of an API in a row are passed over where the server fails; then it counts as its end.
-MAX_SKIPPED = 3
-
 
 class Surveyor(Asker):
     """Looks at a site's pages; what each gives is in the store's journal at once.
@@ -49,7 +46,7 @@ class Surveyor(Asker):
         answer = await self.insist(host, Pending(page.url, None, None))
         gives = self._read_page(page, answer)
         passing = answer.passing or answer.response is not None
-        if gives.reason and passing and self._site.api and not self._in_a_hole(page):
+        if gives.reason and passing and self._site.api and not self._in_a_hole(page, self._site.api.max_failures):
             gives = replace(gives, links=next_pages(self._site, page.url, page.depth))
         self._store.record_page(self._key, page, gives)
         self._bar.update()
@@ -66,8 +63,8 @@ class Surveyor(Asker):
         except Exception:  # whatever is in one page must not end the crawl
             return Gives(reason="unreadable")
 
-    def _in_a_hole(self, page: Page) -> bool:
-        """Whether as many pages of an API before this one failed too as are skipped at the most."""
-        before = [next_pages(self._site, page.url, page.depth, step=-back) for back in range(1, MAX_SKIPPED)]
+    def _in_a_hole(self, page: Page, max_failures: int) -> bool:
+        """Whether so many pages of an API in a row failed, this one the last."""
+        before = [next_pages(self._site, page.url, page.depth, step=-back) for back in range(1, max_failures)]
         failed = {url for url, _ in self._store.unread_pages(self._key)}
         return all(urls and urls[0] in failed for urls in before)

@@ -20,7 +20,7 @@ def test_faces_are_nearer_to_faces_than_noise_is_and_the_features_are_kept(tmp_p
     score = judge(faces[16:])
     assert score < judge(noise) / 2
     assert judge(faces[16:]) == score
-    assert len(list(tmp_path.glob("*.npy"))) == 1
+    assert len(list(tmp_path.glob("*.npz"))) == 1
 
 
 @pytest.mark.parametrize(("images", "count"), [pytest.param(0, 8, id="off"), pytest.param(8, 3, id="too few faces")])

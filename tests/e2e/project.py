@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ruamel.yaml import YAML
 
@@ -43,14 +43,14 @@ class Project:
             },
         }
 
-    def popen(self, *command: str) -> subprocess.Popen[str]:
+    def popen(self, *command: str, stdout: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start a command, in a session of its own, so that it can be killed with all that it started."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
             env=self.environment,
             text=True,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )

@@ -160,7 +160,7 @@ def test_use_keeps_features_from_being_forgotten(tmp_path: Path, faces: Faces) -
     store(tmp_path, "unused", 1)
     cached_features(faces, counting(calls), "test", tmp_path)
     forget_features(tmp_path, 0.04)  # 7 × 1,280 float32 are 36 kB, and the other file would fit too
-    forget_features(tmp_path, 0.0361)
+    forget_features(tmp_path, 0.0365)
     assert not (tmp_path / "unused.npy").exists()
     cached_features(faces, counting(calls), "test", tmp_path)
     assert sum(calls) == 7

@@ -22,7 +22,7 @@ from pipeline.sources.importing import import_source
 from pipeline.sources.provenance import CRAWLED_SCHEMA
 from pipeline.sources.takedown import Takedown
 from pipeline.workers import Workers
-from tests.sources.server import Server, picture, serving
+from tests.sources.server import Server, picture, serving, write_certificate
 
 
 @pytest.fixture
@@ -47,6 +47,20 @@ def fetch(urls: list[str], crawl: CrawlParams, takedown: Takedown = Takedown()) 
     assert [row["row"] for row in rows] == list(range(len(rows)))
     assert [row["path"] for row in rows] == sorted(urls)
     return {row["url"]: row for row in rows}
+
+
+def test_https_takes_a_certificate_that_can_be_checked_and_the_same_addresses(
+    server: Server, crawl: CrawlParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_certificate(tmp_path / "host.pem", "localhost")
+    server.encrypt(tmp_path / "host.pem")
+    url = f"https://localhost:{server.server_port}/image/1.png"
+    assert fetch([url], crawl)[url]["error"] == "certificate"
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "host.pem"))
+    row = fetch([url], crawl)[url]
+    assert (row["error"], row["image"]["bytes"]) == (None, picture(1))
+    private = crawl.model_copy(update={"allow_private": False})
+    assert fetch([f"{url}?again"], private)[f"{url}?again"]["error"] == "private address"
 
 
 def test_every_way_to_misbehave_is_a_row_with_its_reason(server: Server, crawl: CrawlParams, capfd) -> None:

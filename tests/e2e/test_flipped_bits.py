@@ -1,0 +1,65 @@
+"""A bit that flips on the disk, where neither size nor time tells: through real dvc, with the cure that is named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.project import Project
+
+pytestmark = pytest.mark.long
+
+
+def flip(path: Path) -> bytes:
+    """Flip a bit in the middle of a file and leave its times; return what it was."""
+    times, content = path.stat(), path.read_bytes()
+    middle = len(content) // 2
+    with path.open("r+b") as file:  # in place: another inode would tell DVC
+        file.seek(middle)
+        file.write(bytes([content[middle] ^ 1]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return content
+
+
+@pytest.fixture
+def copy(project: Project, tmp_path: Path) -> Project:
+    copied = Project(tmp_path / "project")
+    shutil.copytree(project.folder, copied.folder, symlinks=True)
+    copied.run("dvc", "status")
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("damaged", "setting", "reader"),
+    [
+        pytest.param("data/raw/00000.parquet", "filter.max_blur=0.47", "filter", id="raw"),
+        pytest.param("data/clean/00000.parquet", "nc=1", "resize", id="clean"),
+        pytest.param("data/faces/train.npy", "lr=0.0001", "train", id="faces"),
+    ],
+)
+def test_a_flipped_bit_stops_the_stage_that_reads_it_until_dvc_brings_the_file_back(
+    copy: Project, damaged: str, setting: str, reader: str
+) -> None:
+    path = copy.folder / damaged
+    was = flip(path)
+    printed = copy.run("dvc", "exp", "run", "-S", setting, reader, fails=True)
+    assert f"{reader}: " in printed
+    assert f"{path.name} is damaged" in printed
+    assert "remove it, and 'dvc repro' brings it back" in printed
+    path.unlink()
+    copy.run("dvc", "repro", reader)
+    assert path.read_bytes() == was
+
+
+def test_a_flipped_bit_in_a_model_stops_evaluate_and_generate(copy: Project) -> None:
+    path = copy.folder / "models/generator.safetensors"
+    was = flip(path)
+    told = "models/generator.safetensors is damaged: its weights are not those that were written"
+    assert told in copy.run("dvc", "exp", "run", "-S", "evaluate.n_generated=65", fails=True)
+    assert told in copy.run("python", "-c", "from pipeline.cli import app; app()", "generate", "out.png", fails=True)
+    path.unlink()
+    copy.run("dvc", "checkout", "models/generator.safetensors")
+    assert path.read_bytes() == was
