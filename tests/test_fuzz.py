@@ -14,7 +14,7 @@ from benchmarks.fuzz import fuzz
 from benchmarks.fuzz_targets import TARGETS, odd_pictures
 from pipeline.codec import decode
 
-RUNS = {"decoder": 5000, "archive": 5000, "urls": 5000, "params": 3000, "weights": 2000}
+RUNS = {"decoder": 5000, "archive": 5000, "urls": 5000, "params": 3000, "weights": 1000}
 
 
 @pytest.mark.long
