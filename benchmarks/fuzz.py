@@ -53,7 +53,8 @@ def fuzz(name: str, runs: int, seed: int) -> Outcome:
             command, cwd=folder / "work", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert child.stdout is not None
-        report = child.stdout.read()
+        with child.stdout:
+            report = child.stdout.read()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - started

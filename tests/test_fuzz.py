@@ -14,7 +14,7 @@ from benchmarks.fuzz import fuzz
 from benchmarks.fuzz_targets import TARGETS, odd_pictures
 from pipeline.codec import decode
 
-RUNS = {"decoder": 5000, "archive": 5000, "urls": 5000, "params": 3000, "weights": 2000}
+RUNS = {"decoder": 5000, "archive": 5000, "urls": 5000, "params": 3000, "weights": 1000}
 
 
 @pytest.mark.long
@@ -26,7 +26,7 @@ def test_mutated_input_gives_only_what_is_documented(name: str) -> None:
 
 
 def test_the_pictures_that_mutations_start_from_are_good() -> None:
-    assert len([decode(data, 1000) for data in odd_pictures()]) > 40
+    assert len([decode(data, 1000) for data in odd_pictures()]) == 41
 
 
 HARM = {

@@ -65,7 +65,7 @@ def run_import(folder: Path, root: Path, dataroot: str, tracking: str | None) ->
 
 @pytest.mark.long
 def test_the_password_of_a_store_that_is_away_is_not_told(tmp_path: Path, root: Path) -> None:
-    said = run_import(tmp_path, root, "data/builtin.yaml", f"http://me:{SECRET}@127.0.0.1:9")
+    said = run_import(tmp_path, root, "nowhere", f"http://me:{SECRET}@127.0.0.1:9")
     assert "the MLflow store http://127.0.0.1:9 does not answer" in said
     assert SECRET not in said
 

@@ -296,3 +296,15 @@ def test_sigterm_ends_the_crawler_too(server: Server, crawl: CrawlParams, root: 
     process.communicate()  # the crawler has the same standard error: this returns when both are gone
     assert process.returncode == 143
     assert time.monotonic() - started < 5
+
+
+def test_credentials_are_neither_sent_nor_stored(server: Server, crawl: CrawlParams, tmp_path: Path, capfd) -> None:
+    address = f"{server.address}/image/1.png"
+    Path("urls.txt").write_text(address.replace("://", "://me:hunter2@"))
+    import_source(Path("urls.txt"), crawl, Path("raw"), Workers())
+    (row,) = read_rows(shard_paths(Path("raw"))[0], CRAWLED_SCHEMA.names)
+    assert (row["path"], row["url"], row["final_url"], row["error"]) == (address, address, address, None)
+    said = "".join(capfd.readouterr())
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "urls.txt")
+    assert "hunter2" not in said
+    assert b"hunter2" not in kept
