@@ -26,7 +26,7 @@ def flip(path: Path) -> bytes:
 
 
 def place(path: Path, content: bytes) -> int:
-    """Return where to flip: in a shard within an image, of those that Parquet does not have a second time as a bound."""
+    """Return where to flip: in a shard within an image that Parquet does not have a second time, as a bound."""
     if path.suffix != ".parquet":
         return len(content) // 2
     images = [row["image"]["bytes"] for row in read_rows(path, ["image"])]
