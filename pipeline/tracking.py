@@ -300,7 +300,7 @@ def mark_dead_runs(client: MlflowClient, experiment_id: str) -> None:
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         key = run.data.tags.get(PROCESS_TAG)
         if key and invocation.is_gone(key):
-            client.set_tag(run.info.run_id, "error", "the process ended without a word (killed?)")
+            client.set_tag(run.info.run_id, "error", "the process ended without a word (killed, or MLflow was away)")
             client.set_terminated(run.info.run_id, "KILLED")
 
 

@@ -21,7 +21,7 @@ START_SECONDS = 120
 class Proxy:
     """Hands each request on to an MLflow server; `mode` says how badly.
 
-    well, slow (a second late), hangs (never answers), 500 (to everything), every second 500, or refuses connections.
+    well, slow (late each time), hangs (never answers), 500 (to everything), every second 500, or refuses connections.
     """
 
     def __init__(self, behind: int) -> None:
@@ -71,7 +71,7 @@ class Proxy:
                 elif proxy.mode == "500" or (proxy.mode == "every second 500" and proxy._asked % 2):
                     self.send_error(500)
                 else:
-                    time.sleep(proxy.mode == "slow")
+                    time.sleep(0.4 * (proxy.mode == "slow"))
                     self.hand_on()
 
             def hand_on(self) -> None:

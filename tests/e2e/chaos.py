@@ -37,7 +37,7 @@ IMAGES = 700  # two shards
 
 MOST_KILLS = 5  # in a round
 AGAIN = 0.5  # how likely the next attempt is killed too
-PATIENCE = 180.0  # seconds that a command may take to end after a kill, or to complete
+PATIENCE = 400.0  # seconds that a command may take to end after a kill, or to complete
 
 # What a run makes, and where it may leave something behind. DVC's caches hold what the metrics' digests name, which
 # differ from run to run, as they hold wall times.

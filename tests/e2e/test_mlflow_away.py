@@ -18,7 +18,7 @@ def test_the_pipeline_runs_without_its_mlflow_server_and_says_so(new_project: Ca
     project.environment |= {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     printed = project.run("dvc", "repro")
     assert printed.count(f"the MLflow store {address} does not answer") >= 5
-    assert printed.count("warning: MLflow lacks settings") == 5
+    assert printed.count("warning: MLflow lacks ") == 5
     for path in ("plots/losses.csv", "models/generator.safetensors", "metrics/evaluate.json", "plots/samples.png"):
         assert (project.folder / path).stat().st_size > 0
     assert "up to date" in project.run("dvc", "status")
