@@ -138,11 +138,15 @@ def measure(sizes: Sequence[int], root: Path, folder: Path) -> dict[str, dict[in
 
 
 def exponent(taken: Mapping[int, float]) -> float:
-    """Return the slope of log(t(n) - t(n0)) over log(n - n0), where n0 is the smallest n; NaN where t does not grow."""
+    """Return the slope of log(t(n) - t(n0)) over log(n - n0), where n0 is the smallest n.
+
+    NaN where t does not grow, or is known for one other n alone.
+    """
     (fewest, fixed), *others = sorted(taken.items())
     n, t = np.array(others, float).T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return float(np.polyfit(np.log(n - fewest), np.log(t - fixed), 1)[0]) if (t > fixed).all() else float("nan")
+    if len(t) < 2 or (t <= fixed).any():
+        return float("nan")
+    return float(np.polyfit(np.log(n - fewest), np.log(t - fixed), 1)[0])
 
 
 def plot(costs: Costs, path: Path) -> None:

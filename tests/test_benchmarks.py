@@ -119,6 +119,7 @@ def test_the_exponent_of_a_power_is_found_beside_a_fixed_cost(power):
 
 def test_what_costs_no_more_has_no_exponent():
     assert np.isnan(growth.exponent({100: 5.0, 1000: 4.9, 5000: 6.0}))
+    assert np.isnan(growth.exponent({100: 5.0, 1000: 6.0}))
 
 
 def test_the_pictures_of_growth_differ_but_for_one_in_twenty(tmp_path):
