@@ -138,23 +138,28 @@ def measure(sizes: Sequence[int], root: Path, folder: Path) -> dict[str, dict[in
 
 
 def exponent(taken: Mapping[int, float]) -> float:
-    """Return the slope of log(t(n) - t(n0)) over log(n - n0), where n0 is the smallest n; NaN where t does not grow."""
+    """Return the slope of log(t(n) - t(n0)) over log(n - n0), where n0 is the smallest n.
+
+    NaN where t does not grow, or is known for one other n alone.
+    """
     (fewest, fixed), *others = sorted(taken.items())
     n, t = np.array(others, float).T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return float(np.polyfit(np.log(n - fewest), np.log(t - fixed), 1)[0]) if (t > fixed).all() else float("nan")
+    if len(t) < 2 or (t <= fixed).any():
+        return float("nan")
+    return float(np.polyfit(np.log(n - fewest), np.log(t - fixed), 1)[0])
 
 
 def plot(costs: Costs, path: Path) -> None:
-    """Draw seconds beyond the fixed ones, beside a line that is linear, and memory, as a PNG."""
+    """Draw seconds beyond the fixed ones (processors' dashed), beside a line that is linear, and memory, as a PNG."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     times, memory = figure.subplots(1, 2)
-    for stage, taken in costs.items():
-        sizes = sorted(taken)[1:]
-        beyond = [taken[size].seconds - taken[FIXED].seconds for size in sizes]
-        times.loglog(sizes, beyond, marker="o", label=stage.replace("_", "-"))
-        memory.semilogx(sizes, [taken[size].peak / 1e9 for size in sizes], marker="o")
-    times.loglog(sizes, [beyond[-1] * size / sizes[-1] for size in sizes], "k:", label="linear")
+    for colour, (stage, taken) in enumerate(costs.items()):
+        fixed, sizes = taken[FIXED], sorted(taken)[1:]
+        style = {"color": f"C{colour}", "marker": "o"}
+        times.loglog(sizes, [taken[n].seconds - fixed.seconds for n in sizes], label=stage.replace("_", "-"), **style)
+        times.loglog(sizes, [taken[n].cpu - fixed.cpu for n in sizes], "--", **style)
+        memory.semilogx(sizes, [taken[n].peak / 1e9 for n in sizes], **style)
+    times.loglog(sizes, [n / 1000 for n in sizes], "k:", label="linear: 1 ms each")
     times.set_ylabel(f"seconds beyond those for {FIXED} pictures")
     memory.set_ylabel("GB at most, in all processes")
     memory.set_ylim(bottom=0)

@@ -1,5 +1,6 @@
 """The benchmarks' own arithmetic, on labels whose score is known."""
 
+import ast
 from dataclasses import replace
 
 import numpy as np
@@ -7,16 +8,17 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from benchmarks import gamma_net
+from benchmarks import gamma_net, growth
 from benchmarks.crawl_vs_img2dataset import fetch_ours, lifted, write_list
 from benchmarks.filter_quality import psnr, reject_score, rejects
 from benchmarks.filter_vs_peers import one_each
 from benchmarks.hash_search import drawn
+from benchmarks.mutation import annotations
 from benchmarks.picture_server import picture_server
 from benchmarks.recipe_training import RECIPES, train_recipe
 from benchmarks.soiled_study import ARMS, lay_aside, outcome, pack_arm
 from pipeline.cleaning import gamma
-from pipeline.codec import encode_jpeg
+from pipeline.codec import decode, encode_jpeg
 from pipeline.dcgan.device import open_fabric
 from pipeline.reports.study import CLEANED, PRISTINE, RAW
 from pipeline.soil import soil
@@ -132,3 +134,38 @@ def test_soiled_faces_are_studied_with_the_same_ruler_in_every_arm(tmp_path, par
     found = outcome(PRISTINE, 0, 0.1, tmp_path, tiny)
     assert found["kimg"] == counts[PRISTINE] // tiny.batch_size * tiny.batch_size / 1000
     assert found["pristine"] > 0
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_the_exponent_of_a_power_is_found_beside_a_fixed_cost(power):
+    assert growth.exponent({n: 7 + (n - 100) ** power for n in (100, 1000, 5000, 30000)}) == pytest.approx(power)
+
+
+def test_what_costs_no_more_has_no_exponent():
+    assert np.isnan(growth.exponent({100: 5.0, 1000: 4.9, 5000: 6.0}))
+    assert np.isnan(growth.exponent({100: 5.0, 1000: 6.0}))
+
+
+def test_the_pictures_of_growth_differ_but_for_one_in_twenty(tmp_path):
+    growth.make_pictures(range(200), [draw(0, number, 64) for number in range(10)], tmp_path)
+    made = sorted(tmp_path.rglob("*.jpg"))
+    shown = [decode(path.read_bytes(), 4096).astype(int) for path in made]
+    near = [at for at in range(1, 200) if np.abs(shown[at] - shown[at - 1]).mean() < 8]
+    assert near == list(range(19, 200, 20))
+    assert len({path.read_bytes() for path in made}) == 200
+
+
+@pytest.mark.long
+def test_growth_measures_the_stages_as_dvc_starts_them(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "STAGES", ("crawl_import", "filter", "resize"))
+    costs = growth.measure([200], root, tmp_path)
+    assert [sorted(taken) for taken in costs.values()] == [[100, 200]] * 3
+    assert all(cost.seconds > 0.1 and cost.cpu > 0.1 and cost.peak > 5e7 for cost in costs["filter"].values())
+    growth.plot(costs, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 5000
+    assert growth.table(costs).splitlines()[2].startswith("| crawl-import | ")
+
+
+def test_a_mutant_in_an_annotation_is_none():
+    (first, second) = annotations(ast.parse("def f(x: int | None) -> str:\n    return x | 1\n"))
+    assert {first, second} == {((1, 9), (1, 19)), ((1, 24), (1, 27))}

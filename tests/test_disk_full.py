@@ -20,9 +20,10 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.atomic import whole_file
+from pipeline.atomic import empty_folder, whole_file
 from pipeline.errors import StageError
 from pipeline.sources.archive import archive_units
+from stages import run_stage
 from tests.e2e.project import Project, make_project
 
 STAGES = ("crawl_import", "filter", "resize", "train", "evaluate")
@@ -100,7 +101,7 @@ def test_every_writer_names_the_file_and_the_bytes_and_leaves_what_was_there(
 
 def test_a_limit_on_the_size_of_files_is_told_likewise(tmp_path: Path) -> None:
     code = (
-        "import resource, signal; from pathlib import Path; from pipeline.atomic import whole_file\n"
+        "import resource, signal; from pathlib import Path; from pipeline.atomic import empty_folder, whole_file\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         f"with whole_file(Path({str(tmp_path / 'a.bin')!r})) as path: path.write_bytes(bytes(5000))"
     )
@@ -130,6 +131,25 @@ def test_an_archive_that_has_no_room_to_be_unpacked_is_not_called_damaged(
     filler.unlink()
     with archive_units(tmp_path / "faces.tar.gz", 10**6) as units:
         assert [len(item.data or b"") for unit in units for item in unit.read()] == [NOISE.size]
+
+
+def test_a_read_only_disk_is_named(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (small_disk / "clean").mkdir()
+    (small_disk / "clean" / "00000.parquet").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    try:
+        with pytest.raises(SystemExit) as left:
+            run_stage("filter", lambda: empty_folder(small_disk / "clean"))
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    assert left.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("filter: ")
+    assert told.endswith("00000.parquet can't be read or written: Read-only file system\n")
 
 
 def digests(folder: Path) -> dict[str, str]:

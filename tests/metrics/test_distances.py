@@ -84,6 +84,14 @@ def test_kid_repeats_for_a_seed_and_its_value_needs_none() -> None:
     assert error != kid(x, y, 10, 3)[1]
 
 
+def test_kid_standard_error_is_the_deviation_over_halves_of_both_sets() -> None:
+    x, y = normal(9, 3, 1).astype(np.float64), normal(12, 3, 2, shift=0.5).astype(np.float64)
+    rng = np.random.default_rng(5)
+    of_x, of_y = ([rng.choice(len(z), len(z) // 2, replace=False) for _ in range(4)] for z in (x, y))
+    halves = [kid_by_definition(x[some], y[others]) for some, others in zip(list(of_x), list(of_y), strict=True)]
+    assert kid(x, y, 4, 5)[1] == pytest.approx(np.std(halves, ddof=1), rel=1e-12)
+
+
 def test_kid_standard_error_is_the_spread_over_fresh_sets() -> None:
     runs = [kid(normal(100, 8, 2 * seed), normal(300, 8, 2 * seed + 1, shift=0.4), 40, seed) for seed in range(60)]
     values, errors = np.array(runs).T
