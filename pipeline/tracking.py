@@ -36,6 +36,7 @@ PROCESS_TAG = "process"
 # the queue they would have that of `dvc queue start`.
 STUDY_VARIABLE = "PIPELINE_STUDY"
 ROWS_AT_ONCE = 50  # MLflow takes 1,000 figures in a call
+PICTURELESS = 60.0  # seconds, after a picture that MLflow did not take: each try costs its patience
 
 
 class StageRun:
@@ -50,6 +51,7 @@ class StageRun:
         self._stage = stage
         self.run_id = run_id
         self.parent_id = parent_id
+        self._pictures_from = 0.0
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log figures in one batch; step is the x of their curves."""
@@ -76,10 +78,12 @@ class StageRun:
 
         Samples go to the parent too, where experiments are compared, as `train samples` and `evaluate samples`.
         """
-        self._guard(key, lambda: self._client.log_image(self.run_id, pixels, key=key, step=step))
-        if key == SAMPLES:
-            shown = f"{self._stage} {key}"
-            self._guard(shown, lambda: self._client.log_image(self.parent_id, pixels, key=shown, step=step))
+        shown = {self.run_id: key} | ({self.parent_id: f"{self._stage} {key}"} if key == SAMPLES else {})
+        for run_id, name in shown.items():
+            if time.monotonic() >= self._pictures_from:
+                log = partial(self._client.log_image, run_id, pixels, key=name, step=step)
+                if not self._guard(f"{name}, nor pictures for a minute now", log):
+                    self._pictures_from = time.monotonic() + PICTURELESS
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Log a file into a folder of the run's artifacts ("" is the top)."""
