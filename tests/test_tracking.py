@@ -157,6 +157,28 @@ def test_a_store_that_fails_does_not_end_the_stage(project: Path, params: Params
     assert "warning: MLflow did not take figures: disk full" in capsys.readouterr().err
 
 
+def test_after_a_picture_that_was_not_taken_none_is_tried_for_a_minute(
+    project: Path, params: Params, capsys, monkeypatch
+) -> None:
+    asked = []
+
+    def away(*words: object, **_: object) -> None:
+        asked.append(words)
+        raise OSError("no route")
+
+    picture = np.zeros((4, 4, 3), np.uint8)
+    with stage_run("filter", params) as run:
+        monkeypatch.setattr(run._client, "log_image", away)
+        run.log_image(picture, "samples", 1)
+        run.log_image(picture, "samples", 2)
+        assert len(asked) == 1
+        run._pictures_from -= tracking.PICTURELESS
+        run.log_image(picture, "samples", 3)
+        assert len(asked) == 2
+    said = "warning: MLflow did not take samples, nor pictures for a minute now: no route\n"
+    assert capsys.readouterr().err == 2 * said
+
+
 def test_three_first_contacts_at_once(tmp_path: Path, root: Path) -> None:
     """Without a lock the database is made three times over, and some of the processes die of it."""
     code = (

@@ -152,7 +152,7 @@ def test_a_server_that_does_not_come_back_costs_its_own_curves_alone(team: Proje
     assert training.returncode == 0, printed
     for what in ("figures", "plots/losses.csv", "the end of a run"):
         assert f"warning: MLflow did not take {what}" in printed, printed
-    assert printed.count("nor pictures for a minute now") == 1, "each try costs seconds"
+    assert 1 <= printed.count("nor pictures for a minute now") <= 3, "each try costs seconds, and there are twelve"
     assert len(steps(team)) > 1
     assert (team.folder / "models/generator.safetensors").exists()
 
