@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -146,10 +147,26 @@ def test_a_walk_passes_its_stops_and_comes_back(weights: str) -> None:
                 assert np.abs(shown - drawn).mean() < 8
 
 
+def test_a_walk_as_mp4_has_the_frames_of_the_gif(weights: str) -> None:
+    for name in ("walk.gif", "walk.mp4"):
+        words = ["walk", name, "-n", "2", "--columns", "2", "--stops", "2", "--steps", "3"]
+        assert dcgan(*words) == (0, f"6 frames of 2 faces: {name}\n")
+    film = cv2.VideoCapture("walk.mp4")
+    with Image.open("walk.gif") as gif:
+        for number in range(6):
+            gif.seek(number)
+            there, frame = film.read()
+            assert there
+            # Of colours each keeps something else.
+            assert np.abs(frame[:, :, ::-1].astype(int) - np.asarray(gif.convert("RGB"))).mean() < 12
+    assert not film.read()[0]
+    assert not list(Path().glob(".*")), "temporary files are left"
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(["walk", "walk.png"], id="no GIF"),
+        pytest.param(["walk", "walk.png"], id="no film"),
         pytest.param(["walk", "--stops", "1"], id="a walk on the spot"),
         pytest.param(["generate", "--count", "0"], id="no faces"),
         pytest.param(["generate", "--count", "many"], id="no number"),

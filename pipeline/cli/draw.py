@@ -87,7 +87,7 @@ def interpolate(
 
 
 def walk(
-    out: Annotated[Path, typer.Argument(help="The .gif file.")] = Path("walk.gif"),
+    out: Annotated[Path, typer.Argument(help="The .gif or .mp4 file.")] = Path("walk.gif"),
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces walk side by side.")] = 16,
     columns: Annotated[int, typer.Option(min=1, help="Faces in a row.")] = 4,
     stops: Annotated[int, typer.Option(min=2, help="Faces that each one passes before it is back at the first.")] = 4,
@@ -96,13 +96,14 @@ def walk(
     truncation: Truncation = 1.0,
     weights: Weights = str(paths.GENERATOR),
 ) -> None:
-    """Draw faces that turn into others and back again, as an endless film."""
-    if out.suffix != ".gif":
-        raise typer.BadParameter("must be a .gif file", param_hint="OUT")
+    """Draw faces that turn into others and back again, as a film that ends as it begins; a GIF repeats it."""
+    if out.suffix not in (".gif", ".mp4"):
+        raise typer.BadParameter("must be a .gif or .mp4 file", param_hint="OUT")
     from pipeline.dcgan.interpolation import interpolate as noise_between
     from pipeline.dcgan.sampling import generate as pictures_of
     from pipeline.dcgan.sampling import sample_noise
     from pipeline.reports.grids import grid, write_gif
+    from pipeline.reports.video import write_mp4
 
     netG = _open(weights)
     places = (sample_noise(stops * count, netG.nz, seed) * truncation).view(stops, count, netG.nz, 1, 1)
@@ -111,7 +112,8 @@ def walk(
     noise = legs.view(stops, count, steps + 1, netG.nz, 1, 1)[:, :, :-1].transpose(1, 2).flatten(0, 2)
     faces = pictures_of(netG, noise, BATCH_SIZE)
     frames = [grid(faces[at : at + count], columns) for at in range(0, len(faces), count)]
-    write_gif(frames, out, FRAME_MS)
+    with faults():
+        (write_gif if out.suffix == ".gif" else write_mp4)(frames, out, FRAME_MS)
     typer.echo(f"{len(frames)} frames of {count} faces: {out}")
 
 

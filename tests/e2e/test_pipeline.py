@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +14,8 @@ import pytest
 
 from tests.e2e.project import Project
 
+STATES = {"Queued", "Running", "Success", "Failed"}  # of a task in DVC's queue
+QUEUE_SECONDS = 600
 STAGES = ["crawl-import", "filter", "resize", "train", "evaluate"]
 
 pytestmark = pytest.mark.filterwarnings(
@@ -107,17 +112,64 @@ def test_a_new_learning_rate_runs_two_stages(project: Project, slow: str) -> Non
 
 
 @pytest.mark.long
-def test_two_queued_experiments_at_once_are_both_there(project: Project) -> None:
+def test_a_sweep_of_eight_with_two_workers_and_one_that_fails(project: Project) -> None:
     before = {run.info.run_id for run in project.parents()}
-    project.run("dvc", "exp", "run", "--queue", "-S", "lr=0.0001,0.0003")
+    queue = ("dvc", "exp", "run", "--queue")
+    # So many faces that no batch is filled: known to train alone.
+    project.run(*queue, "--name", "broken", "--set-param=batch_size=4096")
+    project.run(*queue, "--name", "whole", "--set-param=num_epochs=1")
+    sweep = ("lr=0.0001,0.0003,0.0004", "beta1=0.5,0.6")
+    project.run(*queue, *(f"--set-param={values}" for values in sweep), "train")
+    project.environment["OMP_NUM_THREADS"] = "1"
     project.run("dvc", "queue", "start", "-j", "2")
-    for task in [line.split()[0] for line in project.run("dvc", "queue", "status").splitlines()[1:3]]:
-        project.run("dvc", "queue", "logs", "--follow", task)
-    new = [run for run in project.parents() if run.info.run_id not in before]
-    assert sorted(run.data.params["lr"] for run in new) == ["0.0001", "0.0003"]
-    assert [project.children(run) for run in new] == [["train", "evaluate"]] * 2
-    assert {run.info.status for run in new} == {"FINISHED"}
-    assert all("kid_lite0_raw" in run.data.metrics for run in new)
+    del project.environment["OMP_NUM_THREADS"]
+    began = time.monotonic()
+    while (told := queued(project)).keys() & {"Queued", "Running"}:
+        assert time.monotonic() - began < QUEUE_SECONDS, told
+        time.sleep(1)
+    assert {status: len(names) for status, names in told.items()} == {"Success": 7, "Failed": 1}
+    assert told["Failed"] == ["broken"]
+    assert "faces do not fill one batch of 4096" in project.run("dvc", "queue", "logs", "broken")
+
+    new = {run.info.run_name: run for run in project.parents() if run.info.run_id not in before}
+    assert sorted(new) == sorted(told["Success"] + told["Failed"])
+    broken = new.pop("broken")
+    assert [(run.data.tags["stage"], run.info.status) for run in project.children_of(broken)] == [("train", "FAILED")]
+    assert broken.info.status == "FAILED"
+    assert {run.info.status for run in new.values()} == {"FINISHED"}
+    whole = new.pop("whole")
+    assert whole.data.params["num_epochs"] == "1"
+    assert project.children(whole) == ["train", "evaluate"]
+    assert "kid_lite0_raw" in whole.data.metrics
+    grid = {(run.data.params["lr"], run.data.params["beta1"]) for run in new.values()}
+    assert grid == {(lr, beta1) for lr in ("0.0001", "0.0003", "0.0004") for beta1 in ("0.5", "0.6")}
+    for run in new.values():
+        (train,) = project.children_of(run)
+        assert train.data.tags["stage"] == "train"
+        assert {key: run.data.params[key] for key in ("lr", "beta1")}.items() <= train.data.params.items()
+
+    shown = {row["Experiment"]: row for row in csv.DictReader(project.run("dvc", "exp", "show", "--csv").splitlines())}
+    assert {*told["Success"], "broken"} <= shown.keys()
+    assert shown["broken"]["State"] == "Failed"
+
+    # Its results come back, the models too: those that its evaluation read.
+    project.run("dvc", "exp", "apply", "whole")
+    read = {one.dataset.name: one.dataset.digest for one in project.children_of(whole)[1].inputs.dataset_inputs}
+    weights = (project.folder / "models/generator.safetensors").read_bytes()
+    assert hashlib.md5(weights, usedforsecurity=False).hexdigest() == read["models/generator.safetensors"]
+    assert "up to date" in project.run("dvc", "status")
+    project.run("git", "checkout", "--quiet", ".")
+    project.run("dvc", "checkout", "--quiet")
+
+
+def queued(project: Project) -> dict[str, list[str]]:
+    """Return the names of the queue's experiments by what became of them."""
+    told: dict[str, list[str]] = {}
+    for line in project.run("dvc", "queue", "status").splitlines()[1:]:
+        words = line.split()
+        if words and (status := next((word for word in words if word in STATES), None)):
+            told.setdefault(status, []).append(words[1])
+    return told
 
 
 @pytest.mark.long

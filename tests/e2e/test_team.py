@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -54,6 +55,7 @@ def database() -> Iterator[str]:
 def team(new_project: Callable[[], Project]) -> Project:
     """A project whose runs go to a server, which a test starts with `serve`."""
     project = new_project()
+    project.environment["PYTHONUNBUFFERED"] = "1"
     project.environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{free_port()}"
     return project
 
@@ -105,3 +107,57 @@ def test_two_experiments_over_http(team: Project, serve: Serve, tmp_path: Path) 
         assert oldest.startswith("   first ")
         assert "crawl-import filter resize train evaluate" in oldest
     assert not (team.folder / "mlflow.db").exists()
+
+
+def train_until_the_first_tick(team: Project, seed: int) -> subprocess.Popen[str]:
+    """Start another training, and return it when it has told of its first step."""
+    process = team.popen(
+        "dvc", "exp", "run", "--name", f"seed-{seed}", "-S", f"seed={seed}", "-S", "num_epochs=6", "train"
+    )
+    read_until(process, "lossD")
+    return process
+
+
+def read_until(process: subprocess.Popen[str], word: str) -> None:
+    assert process.stdout is not None
+    printed = []
+    for line in process.stdout:
+        printed.append(line)
+        if word in line:
+            return
+    raise AssertionError(f"{word} did not come:\n{''.join(printed)}")
+
+
+def test_a_server_that_is_back_before_the_end_gets_what_it_missed(team: Project, serve: Serve) -> None:
+    with serve():
+        training = train_until_the_first_tick(team, 1)
+    read_until(training, "warning: MLflow did not take ")
+    os.killpg(training.pid, signal.SIGSTOP)
+    with serve():
+        os.killpg(training.pid, signal.SIGCONT)
+        printed = training.communicate()[0]
+        assert training.returncode == 0, printed
+        (parent,) = (run for run in team.parents() if run.info.run_name == "seed-1")
+        (train,) = (run for run in team.children_of(parent) if run.data.tags["stage"] == "train")
+        assert (parent.info.status, train.info.status) == ("FINISHED", "FINISHED")
+        client = MlflowClient(team.store)
+        assert {point.step for point in client.get_metric_history(train.info.run_id, "lossG")} == steps(team)
+        assert {"plots/losses.csv", "plots/training.gif"} <= files(client, train, "plots")
+
+
+def test_a_server_that_does_not_come_back_costs_its_own_curves_alone(team: Project, serve: Serve) -> None:
+    with serve():
+        training = train_until_the_first_tick(team, 2)
+    printed = training.communicate()[0]
+    assert training.returncode == 0, printed
+    (lacking,) = (line for line in printed.splitlines() if line.startswith("warning: MLflow lacks "))
+    for what in ("curves", "plots/losses.csv", "the end of the run"):
+        assert what in lacking
+    assert printed.count("warning: MLflow did not take ") <= 3, "each try costs seconds, and there are twelve pictures"
+    assert len(steps(team)) > 1
+    assert (team.folder / "models/generator.safetensors").exists()
+
+
+def steps(team: Project) -> set[int]:
+    """Return the steps in losses.csv, up to the last."""
+    return {int(line.split(",")[0]) for line in (team.folder / "plots/losses.csv").read_text().splitlines()[1:]}
