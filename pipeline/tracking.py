@@ -38,6 +38,8 @@ PROCESS_TAG = "process"
 # Names the study that a run belongs to. `dvc exp run` hands its environment on to the stages, with --temp too; with
 # the queue they would have that of `dvc queue start`.
 STUDY_VARIABLE = "PIPELINE_STUDY"
+# Curves of training that the invocation's run gets too, where experiments are compared.
+CURVES = ("lossD", "lossG", "quick_kid")
 ROWS_AT_ONCE = 50  # MLflow takes 1,000 figures in a call
 
 # Each try costs MLflow's own patience with a server that is away, up to half a minute. So after a fault the store is
@@ -105,7 +107,7 @@ class StageRun:
     def log_rows(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Log the points of curves: figures by name, at the step under the name `step`.
 
-        In as few calls as may be; a row has at most 20 figures.
+        In as few calls as may be; a row has at most 20 figures. CURVES go to the parent too, as `curves/…`.
         """
         for start in range(0, len(rows), ROWS_AT_ONCE):
             batch = rows[start : start + ROWS_AT_ONCE]
@@ -196,7 +198,11 @@ class StageRun:
             self._client.log_batch(self.parent_id, params=_params(flat))
 
     def _log_points(self, points: Sequence[Metric]) -> None:
+        from mlflow.entities import Metric
+
         self._client.log_batch(self.run_id, metrics=points)
+        shown = [Metric(f"curves/{at.key}", at.value, at.timestamp, at.step) for at in points if at.key in CURVES]
+        self._client.log_batch(self.parent_id, metrics=shown)
 
     def _log_inputs(self, digests: Mapping[str, str]) -> None:
         from mlflow.entities import Dataset, DatasetInput

@@ -12,10 +12,14 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipeline.messages import without_credentials
 from pipeline.runs import differing_settings, past_invocations
-from pipeline.tracking import mark_dead_runs, open_store, tracking_uri
+from pipeline.tracking import CURVES, SAMPLES, mark_dead_runs, open_store, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 # A view that MLflow's page takes from a tag of the experiment; its own start shows neither figures nor settings.
 VIEW = "headline"
@@ -24,10 +28,22 @@ FIGURES = ("kid_lite0_raw", "kid_lite0_raw_se", "precision", "recall", "img_per_
 NEWEST = 50  # runs whose settings are compared
 
 
-def view_state(differing: Sequence[str]) -> str:
-    """Return the state of the page's table that shows the headline figures and the settings that differ."""
+def view_state(differing: Sequence[str], last_step: int) -> str:
+    """Return the state of the page: the table has the headline figures and the settings that differ.
+
+    The charts begin with the curves of training, a line an experiment, and with what each drew at last_step.
+    """
     columns = [f"metrics.`{name}`" for name in FIGURES] + [f"params.`{name}`" for name in differing]
-    return json.dumps({"selectedColumns": columns})
+    section = "A look at training"  # they are in the order of the alphabet
+    card = {"metricSectionId": section, "runsCountToCompare": 10, "deleted": False, "isGenerated": False}
+    line = {"type": "LINE", "xAxisKey": "step", "lineSmoothness": 0, "scaleType": "linear", "range": {}}
+    names = [f"curves/{name}" for name in CURVES]
+    charts = [
+        *({**card, **line, "uuid": name, "metricKey": name, "selectedMetricKeys": [name]} for name in names),
+        {**card, "type": "IMAGE", "uuid": SAMPLES, "imageKeys": [f"train {SAMPLES}"], "step": last_step},
+    ]
+    sections = [{"uuid": section, "name": section, "display": True, "isReordered": True}]
+    return json.dumps({"selectedColumns": columns, "compareRunCharts": charts, "compareRunSections": sections})
 
 
 def prepare() -> str:
@@ -35,8 +51,26 @@ def prepare() -> str:
     differing = differing_settings(past_invocations(NEWEST))
     with open_store() as (client, experiment_id):
         mark_dead_runs(client, experiment_id)
-        client.set_experiment_tag(experiment_id, VIEW_TAG, view_state(differing))
+        state = view_state(differing, last_step(client, experiment_id))
+        client.set_experiment_tag(experiment_id, VIEW_TAG, state)
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}"
+
+
+def last_step(client: MlflowClient, experiment_id: str) -> int:
+    """Return the step that the newest training has come to, 0 without one."""
+    curve = f"curves/{CURVES[0]}"
+    trained = client.search_runs(
+        [experiment_id], f"metrics.`{curve}` >= 0", max_results=1, order_by=["attributes.start_time DESC"]
+    )
+    points = [point for run in trained for point in client.get_metric_history(run.info.run_id, curve)]
+    return max((point.step for point in points), default=0)
+
+
+def tell(server: str) -> None:
+    """Prepare the page, and tell where it is."""
+    page = f"{server}/{prepare()}"
+    print(f"The runs, their figures and what differs: {page}")
+    print(f"Curves and samples, side by side: {page}&compareRunsMode=CHART", flush=True)
 
 
 def require_free(host: str, port: int) -> None:
@@ -52,14 +86,14 @@ def main() -> None:
     """Become `mlflow ui`; further arguments (`--port 5001`) are passed on."""
     server = tracking_uri()
     if server.startswith(("http://", "https://")):
-        print(f"The runs, their figures and what differs: {without_credentials(server).rstrip('/')}/{prepare()}")
+        tell(without_credentials(server).rstrip("/"))
         return
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     options.add_argument("--host", "-h", default="127.0.0.1")
     options.add_argument("--port", "-p", default=5000, type=int)
     told, _ = options.parse_known_args()
     require_free(told.host, told.port)
-    print(f"The runs, their figures and what differs: http://{told.host}:{told.port}/{prepare()}", flush=True)
+    tell(f"http://{told.host}:{told.port}")
     # Its job runners serve GenAI features that this project has none of, at 240 MB each.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     # Of MLflow's own dependencies, once for each of its processes.

@@ -24,15 +24,21 @@ def test_the_view_has_the_headline_figures_and_the_settings_that_differ(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for lr in (0.1, 0.2):
-        with stage_run("filter", params.model_copy(update={"lr": lr})) as run:
-            pass
+        with stage_run("train", params.model_copy(update={"lr": lr})) as run:
+            run.log_rows([{"step": step, "lossD": lr, "lossG": 1.0, "D_x": 0.5} for step in (10, 20)])
         # Each test process is one invocation; the next run shall be another one's.
         run._client.set_tag(run.parent_id, PROCESS_TAG, f"host/{run.run_id}/1")
     assert prepare() == "#/experiments/1/runs?viewStateShareKey=headline"
     with open_store() as (client, experiment_id):
-        columns = json.loads(client.get_experiment(experiment_id).tags[VIEW_TAG])["selectedColumns"]
+        state = json.loads(client.get_experiment(experiment_id).tags[VIEW_TAG])
+        points = client.get_metric_history(run.parent_id, "curves/lossD")
+    columns = state["selectedColumns"]
     assert columns[0] == "metrics.`kid_lite0_raw`"
     assert [column for column in columns if column.startswith("params.")] == ["params.`lr`"]
+    *lines, samples = state["compareRunCharts"]
+    assert [line["metricKey"] for line in lines] == ["curves/lossD", "curves/lossG", "curves/quick_kid"]
+    assert [(point.step, point.value) for point in points] == [(10, 0.2), (20, 0.2)]
+    assert (samples["imageKeys"], samples["step"]) == (["train samples"], 20)
 
 
 def test_a_port_in_use_ends_with_1_and_a_line(tmp_path: Path, root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -37,7 +38,7 @@ def page(project: Project, slow: str) -> Iterator[str]:
     server = project.popen("python", "-m", "pipeline.ui", "--port", str(port), "--workers", "1")
     try:
         assert server.stdout is not None
-        address = next(line.split()[-1] for line in server.stdout if "http://" in line)
+        address = next(line.split()[-1] for line in server.stdout if "figures" in line)
         assert address.startswith(f"http://127.0.0.1:{port}/#/experiments/")
         began = time.monotonic()
         while True:
@@ -80,7 +81,23 @@ def test_the_compare_page_shows_both(project: Project, page: str, tmp_path: Path
     assert shown.count(f"{first.data.metrics['crawl-import/images']:.0f}") >= 2
 
 
+def test_the_charts_lay_the_curves_over_each_other_and_step_through_the_samples(
+    project: Project, page: str, tmp_path: Path
+) -> None:
+    document = look(f"{page}&compareRunsMode=CHART", tmp_path / "profile")
+    shown = texts(document)
+    curves = ("curves/lossD", "curves/lossG", "curves/quick_kid")
+    assert {"A look at training", "train samples", *curves} <= {text.partition(" (")[0] for text in shown}
+    names = [run.info.run_name for run in project.parents()[:2]]
+    for curve in curves:
+        assert {f"{name} ({curve})" for name in names} <= set(shown), "a line an experiment"
+    assert "No image logged at this step" not in shown
+    pictures = re.findall(r"<img[^>]+src=\"([^\"]+)", document)
+    assert sum("get-artifact" in picture or picture.startswith("blob:") for picture in pictures) >= 1
+    assert 'role="slider"' in document
+
+
 def test_where_a_server_is_the_store_its_own_page_is_named(project: Project, page: str) -> None:
     server = page.partition("/#")[0]
     printed = project.run("env", f"MLFLOW_TRACKING_URI={server}", "python", "-m", "pipeline.ui")
-    assert printed.splitlines()[-1].endswith(f" {page}")
+    assert printed.splitlines()[-2].endswith(f" {page}")
