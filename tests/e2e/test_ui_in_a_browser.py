@@ -63,8 +63,8 @@ def test_experiments_are_rows_with_their_figures_and_what_differs(project: Proje
         figure = f"{run.data.metrics['kid_lite0_raw']:.3f}"
         assert any(text.startswith(figure) for text in shown), figure
     assert set(COLUMNS) <= set(shown)
-    # The stages' runs are there, folded away; nothing but lr differs.
-    assert not {"crawl-import", "resize", "evaluate", "beta1", "ngf"} & set(shown)
+    # The stages' runs are there, folded away; in these settings no experiment differs.
+    assert not {"crawl-import", "resize", "evaluate", "nz", "ngf"} & set(shown)
 
 
 def test_the_compare_page_shows_both(project: Project, page: str, tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_the_charts_lay_the_curves_over_each_other_and_step_through_the_samples(
     shown = texts(document)
     curves = ("curves/lossD", "curves/lossG", "curves/quick_kid")
     assert {"A look at training", "train samples", *curves} <= {text.partition(" (")[0] for text in shown}
-    names = [run.info.run_name for run in project.parents()[:2]]
+    names = [run.info.run_name for run in project.parents() if curves[0] in run.data.metrics][:2]
+    assert len(names) == 2
     for curve in curves:
         assert {f"{name} ({curve})" for name in names} <= set(shown), "a line an experiment"
-    assert "No image logged at this step" not in shown
     pictures = re.findall(r"<img[^>]+src=\"([^\"]+)", document)
     assert sum("get-artifact" in picture or picture.startswith("blob:") for picture in pictures) >= 1
     assert 'role="slider"' in document
