@@ -9,6 +9,7 @@ import argparse
 import errno
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -57,13 +58,13 @@ def prepare() -> str:
 
 
 def last_step(client: MlflowClient, experiment_id: str) -> int:
-    """Return the step that the newest training has come to, 0 without one."""
-    curve = f"curves/{CURVES[0]}"
+    """Return the step of the last samples that the newest training has drawn, 0 without any."""
     trained = client.search_runs(
-        [experiment_id], f"metrics.`{curve}` >= 0", max_results=1, order_by=["attributes.start_time DESC"]
+        [experiment_id], f"metrics.`curves/{CURVES[0]}` >= 0", max_results=1, order_by=["attributes.start_time DESC"]
     )
-    points = [point for run in trained for point in client.get_metric_history(run.info.run_id, curve)]
-    return max((point.step for point in points), default=0)
+    images = [image.path for run in trained for image in client.list_artifacts(run.info.run_id, "images")]
+    named = (re.match(rf"images/train {SAMPLES}\Wstep\W(\d+)\W", path) for path in images)
+    return max((int(found[1]) for found in named if found), default=0)
 
 
 def tell(server: str) -> None:

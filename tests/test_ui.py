@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.params import Params
@@ -25,6 +26,8 @@ def test_the_view_has_the_headline_figures_and_the_settings_that_differ(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for lr in (0.1, 0.2):
         with stage_run("train", params.model_copy(update={"lr": lr})) as run:
+            for step in (10, 30):
+                run.log_image(np.zeros((8, 8, 3), np.uint8), "samples", step)
             run.log_rows([{"step": step, "lossD": lr, "lossG": 1.0, "D_x": 0.5} for step in (10, 20)])
         # Each test process is one invocation; the next run shall be another one's.
         run._client.set_tag(run.parent_id, PROCESS_TAG, f"host/{run.run_id}/1")
@@ -38,7 +41,7 @@ def test_the_view_has_the_headline_figures_and_the_settings_that_differ(
     *lines, samples = state["compareRunCharts"]
     assert [line["metricKey"] for line in lines] == ["curves/lossD", "curves/lossG", "curves/quick_kid"]
     assert [(point.step, point.value) for point in points] == [(10, 0.2), (20, 0.2)]
-    assert (samples["imageKeys"], samples["step"]) == (["train samples"], 20)
+    assert (samples["imageKeys"], samples["step"]) == (["train samples"], 30)
 
 
 def test_a_port_in_use_ends_with_1_and_a_line(tmp_path: Path, root: Path) -> None:
