@@ -15,11 +15,11 @@ from pipeline import paths
 from pipeline.errors import ParamsError
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import without_credentials
+from pipeline.mlflow_store import open_store, tracking_uri
 from pipeline.records import read_rows, shard_paths
 from pipeline.sources.crawler import open_store as open_crawl_store
 from pipeline.sources.crawler import store_folder
 from pipeline.sources.takedown import add_to_takedown, is_url
-from pipeline.tracking import open_store, tracking_uri
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -28,7 +28,7 @@ def weights_file(source: str) -> Iterator[Path]:
 
 
 def _download(uri: str, folder: Path) -> Path:
-    from pipeline.tracking import open_store, tracking_uri
+    from pipeline.mlflow_store import open_store, tracking_uri
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with open_store():  # which makes the store, or says that it does not answer

@@ -18,9 +18,9 @@ from pipeline.compare import cautions, differences
 from pipeline.dcgan.sampling import load_generator
 from pipeline.dcgan.weights import read_weights
 from pipeline.errors import ParamsError, StageError, StoreError
+from pipeline.mlflow_store import open_store, tracking_uri
 from pipeline.reports.figure_table import rounded
 from pipeline.results import Results, find_run
-from pipeline.tracking import open_store, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

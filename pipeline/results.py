@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
 from pipeline.lineage import PARENT_TAG
+from pipeline.mlflow_store import open_store
 from pipeline.params import read_yaml
-from pipeline.tracking import open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pipeline.invocation import input_digests
 from pipeline.lineage import PARENT_TAG
-from pipeline.tracking import open_store
+from pipeline.mlflow_store import open_store
 
 
 class Invocation(NamedTuple):

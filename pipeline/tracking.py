@@ -1,7 +1,7 @@
 """MLflow: one parent run per invocation of dvc, one child run per stage.
 
-Only this module, lineage.py, registry.py, registered.py, flavours.py and serving.py import mlflow. It takes seconds to
-import, so it is imported when the first run is opened, not with this module.
+Only this module, mlflow_store.py, lineage.py, registry.py, registered.py, flavours.py and serving.py import mlflow. It
+takes seconds to import, so it is imported when the first run is opened, not with this module.
 """
 
 from __future__ import annotations
@@ -17,20 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from filelock import FileLock
-
-from pipeline import invocation, lineage, paths
+from pipeline import invocation, lineage
 from pipeline.codec import Pixels
-from pipeline.errors import StoreError
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import shown, without_credentials
+from pipeline.mlflow_store import explain, open_store, tracking_uri
 from pipeline.params import Params, flatten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
-
-EXPERIMENT = "anime-dcgan"
 
 SAMPLES = "samples"  # the key of the grids that experiments are compared by
 PROCESS_TAG = "process"
@@ -252,53 +248,6 @@ def _params(flat: Mapping[str, object]) -> list[Param]:
     from mlflow.entities import Param
 
     return [Param(name, without_credentials(str(value))) for name, value in flat.items()]
-
-
-def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the main checkout's store: a temporary checkout's would vanish with it."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.main_checkout(Path.cwd()) / 'mlflow.db'}"
-
-
-def _experiment_id(client: MlflowClient) -> str:
-    if found := client.get_experiment_by_name(EXPERIMENT):
-        return str(found.experiment_id)
-    # Of a server, the artifact store is the server's choice; the local one must not depend on who ran first, where.
-    local = "://" not in tracking_uri() or tracking_uri().startswith("sqlite:")
-    artifacts = (paths.main_checkout(Path.cwd()) / "mlartifacts").as_uri() if local else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
-
-
-def explain(fault: Exception) -> str:
-    """Return what a fault of the store says, in a line, and the cure where the store is a damaged file."""
-    said = shown(next(iter(str(fault).splitlines()), "") or type(fault).__name__)
-    if any(sign in said for sign in ("file is not a database", "database disk image is malformed")):
-        path = tracking_uri().removeprefix("sqlite:///").partition("?")[0]
-        return f"{path} is damaged ({said}); put a backup in its place, or move it away and a new one is made"
-    return said
-
-
-@contextmanager
-def open_store() -> Iterator[tuple[MlflowClient, str]]:
-    """Yield a client and the experiment's id, under a lock between this machine's processes.
-
-    The lock, because a first use makes the database: of three processes that did so at once, one or none lived.
-    """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # MLflow's own patience with a server that is away is minutes for each call.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    from mlflow import MlflowClient
-
-    state = paths.state_dir()
-    state.mkdir(exist_ok=True)
-    with FileLock(state / "mlflow.lock"):
-        try:
-            client = MlflowClient(tracking_uri())
-            experiment_id = _experiment_id(client)
-        except Exception as fault:  # of requests, of MLflow, of SQLAlchemy
-            store = without_credentials(tracking_uri())
-            raise StoreError(f"the MLflow store {store} does not answer: {explain(fault)}") from None
-        yield client, experiment_id
 
 
 def mark_dead_runs(client: MlflowClient, experiment_id: str) -> None:

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.messages import without_credentials
+from pipeline.mlflow_store import open_store, tracking_uri
 from pipeline.runs import differing_settings, past_invocations
-from pipeline.tracking import CURVES, SAMPLES, mark_dead_runs, open_store, tracking_uri
+from pipeline.tracking import CURVES, SAMPLES, mark_dead_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,6 +18,7 @@ PLUMBING = {
     "invocation",
     "lineage",
     "messages",
+    "mlflow_store",
     "params",
     "paths",
     "tracking",

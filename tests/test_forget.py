@@ -10,6 +10,7 @@ import pytest
 from pipeline import paths
 from pipeline.errors import ParamsError
 from pipeline.forget import forget
+from pipeline.mlflow_store import open_store
 from pipeline.packing import INDEX_SCHEMA
 from pipeline.records import RAW_SCHEMA, write_shard
 from pipeline.sources.crawler import store_folder
@@ -17,7 +18,6 @@ from pipeline.sources.crop import with_faces
 from pipeline.sources.store import Fetched, Store
 from pipeline.sources.takedown import read_takedown
 from pipeline.sources.urls import Wanted
-from pipeline.tracking import open_store
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"

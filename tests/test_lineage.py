@@ -7,9 +7,10 @@ import pytest
 
 from pipeline.atomic import write_json
 from pipeline.invocation import upstream
+from pipeline.mlflow_store import open_store
 from pipeline.params import Params
 from pipeline.paths import metrics_file
-from pipeline.tracking import PROCESS_TAG, StageRun, open_store, stage_run
+from pipeline.tracking import PROCESS_TAG, StageRun, stage_run
 
 # MLflow's own dependencies warn of each other's changes; that is not this project's to mend.
 pytestmark = pytest.mark.filterwarnings(

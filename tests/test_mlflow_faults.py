@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from pipeline import tracking
+from pipeline.mlflow_store import open_store
 from pipeline.params import Params
-from pipeline.tracking import StageRun, open_store, stage_run
+from pipeline.tracking import StageRun, stage_run
 from tests.mlflow_server import Proxy, mlflow_server
 
 pytestmark = [
@@ -201,10 +202,15 @@ def damage(path: Path, how: str) -> None:
         store.executemany("INSERT INTO metrics VALUES (?)", [("x" * 1000,) for _ in range(100)])
         store.commit()
         store.close()
+    if how == "half made":  # as MLflow itself leaves it that is killed within its migrations
+        store = sqlite3.connect(path)
+        store.execute("CREATE TABLE _alembic_tmp_metrics (value)")
+        store.close()
+        return
     path.write_bytes({"garbage": b"garbage" * 10_000}.get(how) or path.read_bytes()[:60_000])
 
 
-@pytest.mark.parametrize("how", ["garbage", "truncated"])
+@pytest.mark.parametrize("how", ["garbage", "truncated", "half made"])
 def test_a_damaged_store_is_named_with_its_cure(
     project: Path, params: Params, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:

@@ -30,8 +30,8 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.errors import StoreError
+from pipeline.mlflow_store import tracking_uri
 from pipeline.results import Results, find_run
-from pipeline.tracking import tracking_uri
 from tests.test_results import Made, made
 
 __all__ = ["made"]  # a fixture: `first` has KID 100 ± 1, `brave` 90 ± 1

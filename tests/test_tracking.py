@@ -2,15 +2,17 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline import tracking
+from pipeline import mlflow_store
 from pipeline.errors import StageError
+from pipeline.mlflow_store import open_store
 from pipeline.params import Params
-from pipeline.tracking import open_store, stage_run
+from pipeline.tracking import stage_run
 
 # MLflow's own dependencies warn of each other's changes; that is not this project's to mend.
 pytestmark = pytest.mark.filterwarnings(
@@ -48,11 +50,11 @@ def test_store_lies_in_the_main_checkout(project: Path, monkeypatch: pytest.Monk
     temporary = project / ".dvc/tmp/exps/standalone/tmp1"
     temporary.mkdir(parents=True)
     monkeypatch.chdir(temporary)
-    assert tracking.tracking_uri() == f"sqlite:///{project}/mlflow.db"
+    assert mlflow_store.tracking_uri() == f"sqlite:///{project}/mlflow.db"
     with open_store() as (client, experiment_id):
         assert client.get_experiment(experiment_id).artifact_location == (project / "mlartifacts").as_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
-    assert tracking.tracking_uri() == "http://elsewhere:5000"
+    assert mlflow_store.tracking_uri() == "http://elsewhere:5000"
 
 
 def test_a_stage_leaves_a_child_below_its_invocation(project: Path, params: Params, monkeypatch) -> None:
@@ -167,3 +169,23 @@ def test_three_first_contacts_at_once(tmp_path: Path, root: Path) -> None:
     environment = {"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"}
     started = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(3)]
     assert [process.wait() for process in started] == [0, 0, 0]
+
+
+def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, root: Path) -> None:
+    """MLflow's tables are made in dozens of steps, and a file that has some of them is no store, now or ever."""
+    code = f"import os\nos.chdir('{tmp_path}')\nfrom pipeline.mlflow_store import open_store\nwith open_store(): pass\n"
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"}
+    unfinished = tmp_path / ".mlflow.db.new"
+
+    first = subprocess.Popen(command, env=environment)
+    while not (unfinished.exists() and unfinished.stat().st_size):
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.kill()
+    first.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+
+    subprocess.run(command, env=environment, check=True)
+    assert (tmp_path / "mlflow.db").exists()
+    assert list(tmp_path.glob(".mlflow.db*")) == []

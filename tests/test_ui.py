@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.mlflow_store import open_store
 from pipeline.params import Params
-from pipeline.tracking import PROCESS_TAG, open_store, stage_run
+from pipeline.tracking import PROCESS_TAG, stage_run
 from pipeline.ui import VIEW_TAG, prepare
 
 # MLflow's own dependencies warn of each other's changes; that is not this project's to mend.

@@ -1,0 +1,99 @@
+"""MLflow's store: where it is, how it is made, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from pipeline import paths
+from pipeline.errors import StoreError
+from pipeline.messages import shown, without_credentials
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "anime-dcgan"
+
+# What SQLite and MLflow say of a file that no try again will mend; the last of one whose making was cut off.
+DAMAGED = ("file is not a database", "database disk image is malformed", "_alembic_tmp_")
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, or the main checkout's store: a temporary checkout's would vanish with it."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.main_checkout(Path.cwd()) / 'mlflow.db'}"
+
+
+def _database() -> Path | None:
+    """Return the file that holds the store, None where a server does."""
+    kind, _, path = tracking_uri().partition(":///")
+    return Path(path.partition("?")[0]) if kind == "sqlite" else None
+
+
+def _artifacts() -> str:
+    """Return the URI of where a store on this machine keeps its files, whoever ran first, and where."""
+    return (paths.main_checkout(Path.cwd()) / "mlartifacts").as_uri()
+
+
+def _make_whole(database: Path) -> None:
+    """Make an empty store where there is none, whole or not at all.
+
+    MLflow makes its tables in dozens of steps. Killed between two of them, it would leave a file that no later process
+    can finish: nothing would ever be logged again.
+    """
+    if database.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    unfinished = database.with_name(f".{database.name}.new")
+    for left in database.parent.glob(f"{unfinished.name}*"):  # by a process that was killed; SQLite's journal too
+        left.unlink()
+    store = SqlAlchemyStore(f"sqlite:///{unfinished}", _artifacts())  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+    unfinished.replace(database)
+
+
+def _experiment_id(client: MlflowClient) -> str:
+    if found := client.get_experiment_by_name(EXPERIMENT):
+        return str(found.experiment_id)
+    # Of a server, the artifact store is the server's choice.
+    local = "://" not in tracking_uri() or tracking_uri().startswith("sqlite:")
+    return str(client.create_experiment(EXPERIMENT, artifact_location=_artifacts() if local else None))
+
+
+def explain(fault: Exception) -> str:
+    """Return what a fault of the store says, in a line, and the cure where the store is a damaged file."""
+    said = shown(next(iter(str(fault).splitlines()), "") or type(fault).__name__)
+    if any(sign in said for sign in DAMAGED):
+        return f"{_database()} is damaged ({said}); put a backup in its place, or move it away and a new one is made"
+    return said
+
+
+@contextmanager
+def open_store() -> Iterator[tuple[MlflowClient, str]]:
+    """Yield a client and the experiment's id, under a lock between this machine's processes.
+
+    The lock, because a first use makes the database: of three processes that did so at once, one or none lived.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # MLflow's own patience with a server that is away is minutes for each call.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    from mlflow import MlflowClient
+
+    state = paths.state_dir()
+    state.mkdir(exist_ok=True)
+    with FileLock(state / "mlflow.lock"):
+        try:
+            if database := _database():
+                _make_whole(database)
+            client = MlflowClient(tracking_uri())
+            experiment_id = _experiment_id(client)
+        except Exception as fault:  # of requests, of MLflow, of SQLAlchemy
+            store = without_credentials(tracking_uri())
+            raise StoreError(f"the MLflow store {store} does not answer: {explain(fault)}") from None
+        yield client, experiment_id
