@@ -159,6 +159,17 @@ def test_a_store_that_fails_does_not_end_the_stage(project: Path, params: Params
     assert "warning: MLflow did not take figures: disk full" in capsys.readouterr().err
 
 
+def test_the_machine_is_watched(project: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING", "1")
+    with stage_run("train", params) as run, run.watch_system():
+        time.sleep(1)
+    with open_store() as (client, _):
+        watched = client.get_run(run.run_id).data.metrics
+    assert 0 < watched["system/system_memory_usage_percentage"] < 100
+    assert 0 <= watched["system/cpu_utilization_percentage"] <= 100
+
+
 def test_three_first_contacts_at_once(tmp_path: Path, root: Path) -> None:
     """Without a lock the database is made three times over, and some of the processes die of it."""
     code = (

@@ -16,7 +16,7 @@ CUTOUT = 1 / 2  # of the side
 
 
 def augment(images: Tensor, params: AugmentParams, rng: torch.Generator) -> Tensor:
-    """Return images (N, C, H, W) in [-1, 1] with the augmentations that are on, drawn anew for each image."""
+    """Return square images (N, C, H, H) in [-1, 1] with the augmentations that are on, drawn anew for each image."""
     if params.color:
         images = color(images, rng)
     if params.translation:
@@ -40,15 +40,15 @@ def color(images: Tensor, rng: torch.Generator) -> Tensor:
 
 def translation(images: Tensor, rng: torch.Generator) -> Tensor:
     """Move each image by whole pixels, up to an eighth of its side each way; what comes in is 0, mid-grey."""
-    count, channels, height, width = images.shape
-    reach = round(height * TRANSLATION)
+    count, channels, side, _ = images.shape
+    reach = round(side * TRANSLATION)
     moves = torch.randint(-reach, reach + 1, (count, 2), generator=rng, device=images.device)
     # Sampling at exact pixel centres: no value is interpolated, and the gradient is the opposite move. Indexing does
     # the same, but its gradient is ten times slower on a CPU.
     still = torch.eye(2, 3, device=images.device)[None]
-    unmoved = F.affine_grid(still, [1, channels, height, width], align_corners=False)
-    shifts = moves / torch.tensor([width / 2, height / 2], device=images.device)
-    centres = unmoved + shifts[:, None, None, :]
+    unmoved = F.affine_grid(still, [1, channels, side, side], align_corners=False)
+    # By a number: a tensor made here would have to be copied to a GPU, which would wait for all that it has to do.
+    centres = unmoved + (moves * (2 / side))[:, None, None, :]
     return F.grid_sample(images, centres, mode="nearest", padding_mode="zeros", align_corners=False)
 
 

@@ -21,15 +21,23 @@ def training_key(params: Params, data_digest: str, device: str, processes: int, 
 
     The code and the params that count are those that dvc.yaml lists: so DVC and the checkpoints can't disagree.
     """
-    try:
-        stage = read_yaml(paths.DVC_YAML)["stages"]["train"]
-    except KeyError:
-        raise StageError(f"{paths.DVC_YAML} has no stage named train") from None
-    flat = flatten(params.model_dump())
-    listed = {key: flat[key] for key in stage["params"]}
     devices = f"{device} {processes}"
     runtime = {"data": data_digest, "device": devices, "precision": precision, "torch": torch.__version__}
-    return fingerprint(code_digests(map(Path, stage["deps"])), listed, runtime)
+    return fingerprint(code_digests(map(Path, _stage()["deps"])), train_params(params), runtime)
+
+
+def train_params(params: Params) -> dict[str, Any]:
+    """Return the params that dvc.yaml lists for train, with dotted keys; StageError where it has no such stage."""
+    flat = flatten(params.model_dump())
+    return {key: flat[key] for key in _stage()["params"]}
+
+
+def _stage() -> dict[str, Any]:
+    try:
+        stage: dict[str, Any] = read_yaml(paths.DVC_YAML)["stages"]["train"]
+    except KeyError:
+        raise StageError(f"{paths.DVC_YAML} has no stage named train") from None
+    return stage
 
 
 def fingerprint(code: Mapping[str, str], params: Mapping[str, Any], runtime: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ import copy
 from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.dcgan.figures import COLUMNS, QUALITY_COLUMNS, Row, row, write_table
+from pipeline.dcgan.identity import train_params
 from pipeline.dcgan.state import TrainState
 from pipeline.dcgan.trainer import fixed_noise_pictures
 from pipeline.dcgan.weights import save_weights
@@ -34,11 +35,10 @@ def write_networks(state: TrainState, params: Params, data_digest: str) -> None:
     """Write generator.safetensors (the average where it is on), generator_best, generator_live and discriminator.
 
     The best is the one whose quick KID was lowest, and the last one where none was measured. Their metadata says how to
-    rebuild the network, what it learnt from (the SHA-256 of train.npy) and how, and the last epoch's figures; nothing
-    in it depends on the machine or the time.
+    rebuild the network, what it learnt from (the SHA-256 of train.npy) and how (each param that counts), and the last
+    epoch's figures; nothing in it depends on the machine or the time.
     """
-    recipe = ("image_size", "nc", "nz", "ngf", "ndf", "batch_size", "lr", "beta1", "num_epochs", "seed")
-    metadata = {key: str(getattr(params, key)) for key in recipe} | {"data": data_digest}
+    metadata = {key: str(value) for key, value in train_params(params).items()} | {"data": data_digest}
     metadata |= {key: f"{value:.6g}" for key, value in state.epochs[-1].items() if key != "img_per_s"}
     average = "live" if state.ema is None else "ema"
     save_weights(paths.GENERATOR, state.shown, metadata | {"weights": average})

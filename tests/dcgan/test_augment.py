@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pipeline.dcgan.augment import augment, color, cutout, flip, translation
-from pipeline.params import AugmentParams
+from pipeline.dcgan.state import seeded
+from pipeline.params import AugmentParams, Params
 
 SIDE = 16
 
@@ -97,3 +98,15 @@ def test_all_off_changes_nothing_and_draws_nothing() -> None:
     off = AugmentParams(color=False, translation=False, cutout=False)
     assert augment(images, off, numbers) is images
     assert torch.equal(numbers.get_state(), rng().get_state())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_not_waited_for(params: Params) -> None:
+    images = torch.zeros(4, 3, 32, 32, device="cuda", requires_grad=True)
+    chance = seeded(images.device, 0, "augment")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        augment(flip(images, chance), params.train.augment, chance).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from pipeline.dcgan.state import TrainState, new_state
 from pipeline.dcgan.trainer import train
 from pipeline.faces import Faces
 from pipeline.params import Params
-from tests.dcgan.test_trainer import Told
+from tests.dcgan.test_trainer import Told, run, same
 
 CPU = torch.device("cpu")
 Small = Callable[..., Params]
@@ -71,6 +72,29 @@ def test_a_training_that_diverges_ends_and_saves_nothing_of_it(faces: Faces, sma
     with pytest.raises(DivergedError, match=r"diverged by step [23]: .*netG"):
         train(state, faces, params, open_fabric(params), report=Told(), save=lambda state: saved.append(state.step))
     assert saved == []
+
+
+def test_what_was_saved_before_a_training_diverged_is_gone_on_from(faces: Faces, small: Small) -> None:
+    """The second epoch diverges; from the first one's save the training ends as if nothing had been."""
+    params, saves = small(num_epochs=2), []
+    state = new_state(params, CPU)
+
+    class Sabotage(Told):
+        def epoch(self, figures: Row, pictures: Faces) -> None:
+            super().epoch(figures, pictures)
+            for group in state.optG.param_groups:
+                group["lr"] = 1e38
+
+    def save(state: TrainState) -> None:
+        saves.append(copy.deepcopy(state.state_dict()))
+        saves[-1]["optG"]["param_groups"][0]["lr"] = saves[-1]["optD"]["param_groups"][0]["lr"] * params.train.lr_ratio
+
+    with pytest.raises(DivergedError, match="netG"):
+        train(state, faces, params, open_fabric(params), report=Sabotage(), save=save)
+    (saved,) = saves
+    taken_up = new_state(params, CPU)
+    taken_up.load_state_dict(saved)
+    assert same(run(taken_up, faces, params).state_dict(), run(new_state(params, CPU), faces, params).state_dict())
 
 
 def test_diversity_is_the_deviation_over_the_images() -> None:

@@ -109,3 +109,8 @@ def test_figures_agree_on_degenerate_sets(extractor: type[Ours], faces: tuple[Fa
     trace = (x.var(axis=0) + y.var(axis=0)).sum()
     assert frechet_distance(x, y) == pytest.approx(found[fidelity.KEY_METRIC_FID], abs=1e-3 * trace + 1e-9)
     assert kid(x, y, 2, 0)[0] == pytest.approx(found[fidelity.KEY_METRIC_KID_MEAN], rel=1e-6, abs=1e-9)
+    if trace == 0:  # no distance is less than another, which prdc and we ask for; torch-fidelity takes equal ones
+        return
+    ours = coverage_figures(x, y, nearest_k=K)
+    assert ours.precision == pytest.approx(found[fidelity.KEY_METRIC_PRECISION], rel=1e-6)
+    assert ours.recall == pytest.approx(found[fidelity.KEY_METRIC_RECALL], rel=1e-6)

@@ -167,10 +167,12 @@ def test_what_the_stage_writes(project: Path, run: FakeRun, capsys: pytest.Captu
     assert (netG.nz, netG.ngf, netG.nc, netG.image_size) == (5, 4, 3, 32)
     with safe_open("models/discriminator.safetensors", "pt") as file:
         metadata = file.metadata()
-    assert {key: metadata[key] for key in ("ndf", "nc", "image_size", "weights")} == {
+    assert {key: metadata[key] for key in ("ndf", "nc", "image_size", "train.lr_ratio", "train.flip", "weights")} == {
         "ndf": "4",
         "nc": "3",
         "image_size": "32",
+        "train.lr_ratio": "2.0",
+        "train.flip": "True",
         "weights": "live",
     }
     assert len(metadata["data"]) == 64
