@@ -7,6 +7,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import scipy.fftpack
+import scipy.sparse
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -48,31 +49,33 @@ def close_pairs(hashes: Hashes, radius: int) -> Pairs:
     Multi-index hashing (Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing",
     2014): of hashes that differ in radius = m·r + a bits, one of m chunks differs in at most r bits, and more: one of
     the first a + 1 chunks in at most r, or one of the others in at most r - 1. So the hashes are sorted by each chunk
-    in turn, and looked up with up to that many of its bits flipped. Exact; memory is 24 bytes a pair, 100 a hash.
+    in turn, and looked up with up to that many of its bits flipped. Exact; memory is 25 bytes a pair, 100 a hash.
     """
     chunks = 3 if len(hashes) >= _MANY else 4
     limits = [radius // chunks - (chunk > radius % chunks) for chunk in range(chunks)]
     bounds = [64 * chunk // chunks for chunk in range(chunks + 1)]
     masks = [np.uint64((1 << end) - (1 << start)) for start, end in pairwise(bounds)]
-    found = [np.empty(0, np.int64)]
+    found = [np.empty((2, 0), np.int32)]
     for chunk in range(chunks):
         keys = ((hashes & masks[chunk]) >> np.uint64(bounds[chunk])).astype(np.int32)
         order = np.argsort(keys, kind="stable").astype(np.int32)
-        keys, ordered = keys[order], hashes[order]
+        keys, ordered = keys.take(order), hashes.take(order)
         for left, first, last in _meetings(keys, bounds[chunk + 1] - bounds[chunk], limits[chunk]):
             for one, other, apart in _near(ordered, left, first, last, radius):
                 # What an earlier chunk has found already is left out here, which is cheaper than np.unique at the end.
                 new = np.ones(len(apart), np.bool_)
                 for mask, limit in zip(masks[:chunk], limits, strict=False):
                     new &= np.bitwise_count(apart & mask).view(np.int8) > limit
-                one, other = order[one[new]], order[other[new]]
-                found.append(np.minimum(one, other) * np.int64(len(hashes)) + np.maximum(one, other))
-    codes = np.concatenate(found)
-    del found
-    codes.sort()
-    pairs = np.empty((len(codes), 2), np.int64)
-    np.divmod(codes, max(len(hashes), 1), out=(pairs[:, 0], pairs[:, 1]))
-    return pairs
+                one, other = order.take(one.compress(new)), order.take(other.compress(new))
+                found.append(np.stack([np.minimum(one, other), np.maximum(one, other)]))
+    # Sorted as the places of a sparse matrix are, by column and then by row: linear, where a sort of the pairs is not.
+    low, high = np.concatenate(found, axis=1)
+    matrix = scipy.sparse.coo_array((np.ones(len(low), np.bool_), (low, high)), shape=(len(hashes), len(hashes)))
+    del found, low, high
+    matrix.has_canonical_format = True  # no pair is there twice
+    matrix = matrix.tocsc()
+    matrix = matrix.tocsr()
+    return np.stack(matrix.tocoo(copy=False).coords, axis=1, dtype=np.int64)
 
 
 def _meetings(keys: NDArray[np.int32], bits: int, limit: int) -> Iterator[tuple[Places, Places, Places]]:
@@ -96,9 +99,9 @@ def _meetings(keys: NDArray[np.int32], bits: int, limit: int) -> Iterator[tuple[
             step = max(1, _BLOCK // len(rows))
             for at in range(0, len(flips), step):
                 probes = (below ^ flips[at : at + step, None]).reshape(-1)
-                hits = np.flatnonzero(occupied[probes])
-                probes = probes[hits]
-                yield rows[hits % len(rows)], starts[probes], starts[probes + 1]
+                hits = np.flatnonzero(occupied.take(probes))
+                probes = probes.take(hits)
+                yield rows.take(hits - hits // len(rows) * len(rows)), starts.take(probes), starts.take(probes + 1)
 
 
 def _flips(top: int, limit: int) -> list[int]:
@@ -117,19 +120,21 @@ def _near(
 
     Most ranges hold one hash: all the first ones are compared at once, then what is left of the longer ranges.
     """
-    apart = ordered[left] ^ ordered[first]
+    apart = ordered.take(left) ^ ordered.take(first)
     near = np.flatnonzero(np.bitwise_count(apart) <= radius)
-    yield left[near], first[near], apart[near]
+    yield left.take(near), first.take(near), apart.take(near)
     longer = np.flatnonzero(last > first + 1)
-    left, first, counts = left[longer], first[longer] + 1, (last - first)[longer] - 1
+    left, last = left.take(longer), last.take(longer)
+    counts = last - first.take(longer) - 1
     ends = np.cumsum(counts)
+    shifts = last - ends
     at = 0
     while at < len(left):
         done = ends[at - 1] if at else 0
         to = max(int(np.searchsorted(ends, done + _BLOCK, side="right")), at + 1)
-        block, count, end = left[at:to], counts[at:to], ends[at:to] - done
-        right = np.arange(end[-1]) + np.repeat(first[at:to] - (end - count), count)
-        apart = np.repeat(ordered[block], count) ^ ordered[right]
+        ranges = np.repeat(np.arange(at, to), counts[at:to])
+        right = np.arange(done, ends[to - 1]) + shifts.take(ranges)
+        apart = ordered.take(left.take(ranges)) ^ ordered.take(right)
         near = np.flatnonzero(np.bitwise_count(apart) <= radius)
-        yield block[np.searchsorted(end, near, side="right")], right[near], apart[near]
+        yield left.take(ranges.take(near)), right.take(near), apart.take(near)
         at = to
