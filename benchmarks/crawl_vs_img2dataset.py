@@ -1,6 +1,7 @@
 """The crawl beside img2dataset, from the same server on loopback: python -m benchmarks.crawl_vs_img2dataset.
 
-The server (benchmarks/picture_server.py) has 10,000 distinct JPEGs of about 20 KB, no robots.txt, and answers at once.
+The server (benchmarks/picture_server.py) has 10,000 distinct JPEGs of about 20 KB, no robots.txt, and answers at once,
+as four hosts, 127.0.0.1 to 127.0.0.4, of which the list has a quarter each; a further turn of both has one host only.
 img2dataset is installed into a virtual environment that is deleted afterwards (the network is needed for that). Both
 sides fetch all of it in turns, each time into an empty folder and in fresh processes, and each must have every picture.
 
@@ -45,7 +46,7 @@ from typing import Any
 import psutil
 
 from benchmarks.memory import peak_memory
-from benchmarks.picture_server import picture_server
+from benchmarks.picture_server import HOSTS, picture_server
 from benchmarks.throwaway import install
 from pipeline.params import CrawlParams, load_params
 from pipeline.sources.crawler import listed_units
@@ -136,31 +137,35 @@ def line(name: str, turn: Turn) -> str:
     memory = f"{turn.peak_mb:5.0f}" if turn.peak_mb else ""
     whole = f"({turn.pictures / (turn.ended - turn.called):.0f})"
     seconds = turn.ended - turn.began
-    return f"{name:12} {seconds:8.2f} {turn.pictures / seconds:7.0f} {whole:>8} {turn.pictures:9,} {memory}"
+    return f"{name:21} {seconds:8.2f} {turn.pictures / seconds:7.0f} {whole:>8} {turn.pictures:9,} {memory}"
 
 
 def compare(urls: Sequence[str], first: c_double, rounds: int, work: Path) -> dict[str, Any]:
     """Run both sides in turns, print the table, and return the headline figures."""
     count, crawl = len(urls), lifted()
     every, quarter = write_list(urls, work / "all.txt"), write_list(urls[: count // 4], work / "quarter.txt")
+    alone = write_list([f"http://{HOSTS[0]}:{url.split(':')[2]}" for url in urls], work / "alone.txt")
     command = install(PEER, work / "peer") / "img2dataset"
-    turns: dict[str, list[Turn]] = {"img2dataset": [], "ours": [], "a quarter": []}
+    turns: dict[str, list[Turn]] = {}
     runs: dict[str, Callable[[Path], Turn]] = {
         "img2dataset": lambda folder: fetch_theirs(command, every, count, folder),
         "ours": lambda folder: in_fresh_process(every, crawl, folder),
+        "img2dataset, one host": lambda folder: fetch_theirs(command, alone, count, folder),
+        "ours, one host": lambda folder: in_fresh_process(alone, crawl, folder),
         "a quarter": lambda folder: in_fresh_process(quarter, crawl, folder),
     }
-    print(f"{'':12} {'seconds':>8} {'img/s':>7} {'(whole)':>8} {'pictures':>9} {'MB':>5}")
-    for number, name in enumerate([*list(runs)[:2] * rounds, "a quarter"]):
+    print(f"{'':21} {'seconds':>8} {'img/s':>7} {'(whole)':>8} {'pictures':>9} {'MB':>5}")
+    for number, name in enumerate([*list(runs)[:2] * rounds, *list(runs)[2:]]):
         first.value = 0.0
         turn = replace(runs[name](work / str(number)), began=first.value)
         print(line(name, turn), flush=True)
         assert turn.pictures == (count // 4 if name == "a quarter" else count), "some pictures are missing"
-        turns[name].append(turn)
+        turns.setdefault(name, []).append(turn)
     seconds = {name: median(turn.ended - turn.began for turn in all_) for name, all_ in turns.items()}
     whole = {name: median(turn.ended - turn.called for turn in all_) for name, all_ in turns.items()}
     figures = {
         "ratio": round(seconds["img2dataset"] / seconds["ours"], 2),
+        "ratio_one_host": round(seconds["img2dataset, one host"] / seconds["ours, one host"], 2),
         "ratio_whole": round(whole["img2dataset"] / whole["ours"], 2),
         "images": count,
         "img_per_s": round(count / seconds["ours"], 1),
@@ -168,7 +173,9 @@ def compare(urls: Sequence[str], first: c_double, rounds: int, work: Path) -> di
         "peak_mb": round(max(turn.peak_mb for turn in turns["ours"])),
         "peak_mb_of_a_quarter": round(turns["a quarter"][0].peak_mb),
     }
-    print(f"ratio {figures['ratio']}, {figures['ratio_whole']} with libraries loaded; the server shares the cores\n")
+    one = figures["ratio_one_host"]
+    print(f"ratio {figures['ratio']}, {figures['ratio_whole']} with libraries loaded; {one} from one host")
+    print("the server shares the cores\n")
     return figures
 
 

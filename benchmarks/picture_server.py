@@ -1,5 +1,7 @@
 """A fast web server of made-up pictures, in a process of its own on loopback: what crawlers are timed against.
 
+It answers by several addresses, as many hosts as a list from the net has, of which all give the same.
+
 It parses no more of a request than it needs, keeps connections alive where the client does, and holds its pictures in
 memory, so that it is no crawler's bottleneck.
 """
@@ -21,6 +23,7 @@ import numpy as np
 from pipeline.codec import Pixels, encode_jpeg
 
 SIDE = 224
+HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
 MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -66,10 +69,11 @@ class Answering(asyncio.Protocol):
 
 
 async def _serve(answers: dict[bytes, bytes], first: c_double, ready: Connection) -> None:
-    server = await asyncio.get_running_loop().create_server(
-        lambda: Answering(answers, first), "127.0.0.1", 0, backlog=1024
-    )
-    ready.send(server.sockets[0].getsockname()[1])
+    loop, port = asyncio.get_running_loop(), 0
+    for host in HOSTS:
+        server = await loop.create_server(lambda: Answering(answers, first), host, port, backlog=1024)
+        port = server.sockets[0].getsockname()[1]
+    ready.send(port)
     await server.serve_forever()
 
 
@@ -80,7 +84,10 @@ def _main(count: int, first: c_double, ready: Connection) -> None:
 
 @contextmanager
 def picture_server(count: int) -> Iterator[tuple[list[str], c_double]]:
-    """Yield the URLs of so many distinct pictures, and the moment of the first request since it was last set to 0."""
+    """Yield the URLs of so many distinct pictures, and the moment of the first request since it was last set to 0.
+
+    The hosts take turns; a picture's URL with another of HOSTS gives the same.
+    """
     spawn = multiprocessing.get_context("spawn")
     first = spawn.RawValue(c_double)
     here, there = spawn.Pipe(duplex=False)
@@ -89,7 +96,7 @@ def picture_server(count: int) -> Iterator[tuple[list[str], c_double]]:
     there.close()
     try:
         port = here.recv()
-        yield [f"http://127.0.0.1:{port}/{number}.jpg" for number in range(count)], first
+        yield [f"http://{HOSTS[number % len(HOSTS)]}:{port}/{number}.jpg" for number in range(count)], first
     finally:
         server.terminate()
         server.join()

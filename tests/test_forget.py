@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = Store(store_folder())
     store.begin("key", [Wanted(url) for url in URLS], "policy")
-    digests = [store.keep(data) for data in (b"one", b"one", b"two")]
+    digests = [hashlib.sha256(data).hexdigest() for data in (b"one", b"one", b"two")]
+    for data, digest in zip((b"one", b"one", b"two"), digests, strict=True):
+        store.keep(data, digest)
     for url, digest in zip(URLS, digests, strict=True):
         store.record("key", url, "policy", Fetched(1.0, sha256=digest, size=3), passing=False)
     store.close()

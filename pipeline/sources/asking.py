@@ -23,15 +23,33 @@ from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 
 MAX_REDIRECTS = 10
 
+# What Scrapy has each request pass, and has no work here: a request brings its own headers, and is on no one's domain
+# but its own. RobotsTxtMiddleware gives way to Robots.
+IDLE_MIDDLEWARES = tuple(
+    f"scrapy.downloadermiddlewares.{name}"
+    for name in (
+        "offsite.OffsiteMiddleware",
+        "robotstxt.RobotsTxtMiddleware",
+        "httpauth.HttpAuthMiddleware",
+        "defaultheaders.DefaultHeadersMiddleware",
+        "redirect.MetaRefreshMiddleware",
+    )
+)
+IDLE_EXTENSIONS = tuple(
+    f"scrapy.extensions.{name}"
+    for name in ("corestats.CoreStats", "logcount.LogCount", "logstats.LogStats", "memusage.MemoryUsage")
+)
+
 
 def scrapy_settings(crawl: CrawlParams) -> dict[str, Any]:
     """Return Scrapy's settings: it fetches and is polite; redirects and retries are decided here, one by one."""
-    robots = "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware"
     return {
         "USER_AGENT": crawl.user_agent,
         "ROBOTSTXT_OBEY": crawl.obey_robots,
         "ROBOTSTXT_USER_AGENT": product(crawl),
-        "DOWNLOADER_MIDDLEWARES": {robots: None, Robots: 100},
+        "DOWNLOADER_MIDDLEWARES": {**dict.fromkeys(IDLE_MIDDLEWARES), Robots: 100},
+        "EXTENSIONS": dict.fromkeys(IDLE_EXTENSIONS),
+        "DOWNLOADER_STATS": False,
         "CONCURRENT_REQUESTS": crawl.concurrency,
         "CONCURRENT_REQUESTS_PER_DOMAIN": crawl.per_host,
         "DOWNLOAD_DELAY": crawl.delay,

@@ -101,11 +101,13 @@ class Fetcher(Asker):
         """Store an image; return what is known of it, or why it is none."""
         if reason := unfit(response.body, self.params.max_pixels):
             return replace(fetched, reason=reason)
-        if hashlib.sha256(response.body).hexdigest() in self.takedown.ids:  # by another URL than the one taken down
+        sha256 = hashlib.sha256(response.body).hexdigest()
+        if sha256 in self.takedown.ids:  # by another URL than the one taken down
             return replace(fetched, reason=TAKEN_DOWN)
+        self._store.keep(response.body, sha256)
         return replace(
             fetched,
-            sha256=self._store.keep(response.body),
+            sha256=sha256,
             size=len(response.body),
             etag=header(response.headers, "ETag"),
             last_modified=header(response.headers, "Last-Modified"),

@@ -6,7 +6,6 @@ is known of a URL outlives the crawl, so that the next one asks only for what ha
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -146,13 +145,11 @@ class Store:
             for url, etag, modified, sha256, size in found
         ]
 
-    def keep(self, data: bytes) -> str:
-        """Store bytes and return their SHA-256."""
-        sha256 = hashlib.sha256(data).hexdigest()
+    def keep(self, data: bytes, sha256: str) -> None:
+        """Store bytes under their SHA-256, whole or not at all."""
         if not self._holds(sha256, len(data)):
             with whole_file(self.object_path(sha256)) as temporary:
                 temporary.write_bytes(data)
-        return sha256
 
     def record_unchanged(self, key: str, url: str) -> None:
         """Note that the server has nothing newer than the store."""
