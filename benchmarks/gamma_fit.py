@@ -31,7 +31,7 @@ from pipeline.cleaning.gamma import (
     first_look,
     gamma,
     second_look,
-    tone_profile,
+    tone_profiles,
 )
 from pipeline.cleaning.tone import undo_gamma
 from pipeline.cleaning.views import luma, net_view
@@ -83,7 +83,7 @@ def first(faces: Sequence[Pixels], params: Params) -> dict[str, Any]:
     terms, gammas = [], []
     for face in tqdm(faces, desc="measure"):
         for picture, goal in variants(face, generator):
-            terms.append(tone_profile(net_view(picture, params.image_size)))
+            terms.append(tone_profiles(net_view(picture, params.image_size)[None])[0])
             gammas.append(goal)
     profiles, goals = np.array(terms), np.array(gammas, np.float32)
     test = np.arange(len(goals)) // 12 % 10 == 9
@@ -129,12 +129,12 @@ def both(faces: Sequence[Pixels], params: Params) -> dict[str, Any]:
         for face in tqdm(left_out, desc=label):
             goal = generator.uniform(np.log(low), np.log(high))
             picture = face if label == "natural" else as_jpeg(undo_gamma(face, 1 / np.exp(goal)))
-            view = net_view(picture, params.image_size)
-            found = gamma(picture, view, params.filter.gamma_nats)
+            view = net_view(picture, params.image_size)[None]
+            found = gamma([picture], view, params.filter.gamma_nats).item()
             if found < limits[0] or found > limits[1]:
                 undone += 1
                 errors.append(np.log(found) - goal)
-            if not MILD[0] < first_look(view) < MILD[1]:
+            if not MILD[0] < first_look(view).item() < MILD[1]:
                 logits = second_look(picture)[:3]
                 nats.append(float(max(logits[1:]) - logits[0]))
         figures[label] = {"second_looks": len(nats), "undone": undone}

@@ -82,7 +82,7 @@ def curves(params: FilterParams, image_size: int) -> dict[str, Prepare]:
 
     def prepare(member: Callable[[Pixels, Tone], Pixels]) -> Prepare:
         def with_tone(pixels: Pixels, _: str) -> Member:
-            estimated = gamma(pixels, net_view(pixels, image_size), params.gamma_nats)
+            estimated = gamma([pixels], net_view(pixels, image_size)[None], params.gamma_nats).item()
             tone = Tone(estimated, params.faded_black, params.faded_white, params.mean_brightness)
             return lambda pixels: member(pixels, tone)
 

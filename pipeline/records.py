@@ -101,8 +101,14 @@ def open_shard(shard: Path) -> Iterator[pq.ParquetFile]:
         raise StageError(f"{shard} is damaged ({fault}); remove it, and 'dvc repro' brings it back") from None
 
 
-def read_rows(shard: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield a shard's rows as dicts, reading one row group at a time and only the named columns."""
+def read_groups(shard: Path, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """Yield a shard's rows as dicts, a row group at a time, and only the named columns."""
     with open_shard(shard) as file:
         for batch in file.iter_batches(ROWS_PER_GROUP, columns=list(columns)):
-            yield from batch.to_pylist()
+            yield batch.to_pylist()
+
+
+def read_rows(shard: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield a shard's rows as dicts, reading one row group at a time and only the named columns."""
+    for group in read_groups(shard, columns):
+        yield from group

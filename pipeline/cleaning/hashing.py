@@ -24,13 +24,20 @@ def thumbnail(pixels: Pixels) -> NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
-def phash(thumbnails: NDArray[np.uint8]) -> Hashes:
-    """Return the 64 bits of imagehash.phash for each thumbnail, bit for bit: uint8 (N, 32, 32) to uint64 (N,).
+def phash(thumbnails: NDArray[np.uint8]) -> tuple[Hashes, Hashes]:
+    """Return the 64 bits of imagehash.phash for each thumbnail, bit for bit, and for each one mirrored.
 
-    The lowest 8×8 frequencies, compared with their median; the first is the highest bit.
+    uint8 (N, 32, 32) to two uint64 (N,). The lowest 8×8 frequencies, compared with their median; the first is the
+    highest bit.
     """
-    frequencies = scipy.fftpack.dct(scipy.fftpack.dct(thumbnails, axis=1), axis=2)[:, :8, :8].reshape(-1, 64)
-    bits = frequencies > np.median(frequencies, axis=1, keepdims=True)
+    down = scipy.fftpack.dct(thumbnails, axis=1)[:, :8]
+    upright, mirrored = (_bits(scipy.fftpack.dct(way, axis=2)[:, :, :8]) for way in (down, down[:, :, ::-1]))
+    return upright, mirrored
+
+
+def _bits(frequencies: NDArray[np.float64]) -> Hashes:
+    rows = frequencies.reshape(-1, 64)
+    bits = rows > np.median(rows, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(">u8").astype(np.uint64).reshape(-1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,10 @@ from pipeline.cleaning.cache import read_cached, require_code, write_cached
 from pipeline.cleaning.hashing import phash, thumbnail
 from pipeline.cleaning.likeness import SIDE, Signatures, layout, signature
 from pipeline.cleaning.measures import Measures, measure
-from pipeline.cleaning.repair import asked_of_all, finish, holds, repair
-from pipeline.codec import decode_trusted, encode_png
+from pipeline.cleaning.repair import Damaged, asked_of_all, finish, holds, repair
+from pipeline.codec import Pixels, decode_trusted, encode_png
 from pipeline.params import FilterParams
-from pipeline.records import CLEAN_SCHEMA, read_rows, write_shard
+from pipeline.records import CLEAN_SCHEMA, read_groups, read_rows, write_shard
 
 MEASURED_SCHEMA = pa.schema(
     [
@@ -49,6 +49,13 @@ _MENDED_SCHEMA = pa.schema(
     ]
 )
 
+# Measured together: enough that numpy's own cost for a call is small, and few enough for the processor's cache, where
+# the pictures are small; where they are photographs, memory is what bounds them.
+_BATCH, _BATCH_BYTES = 64, 1 << 24
+
+# Rows to keep: the damage to repair, or None, and the measures.
+Kept = Mapping[int, tuple[str | None, Measures]]
+
 
 class MeasureJob(NamedTuple):
     """A raw shard, the file that its measures are cached in, and the version of the code that does it."""
@@ -74,25 +81,47 @@ def measure_shard(job: MeasureJob, image_size: int, params: FilterParams) -> pa.
 
 
 def _measure(shard: Path, image_size: int, params: FilterParams) -> pa.Table:
-    records, thumbnails = [], []
-    for row in read_rows(shard, ["row", "id", "path", "image", "split", "error"]):
-        record: dict[str, Any] = {name: row[name] for name in ("row", "id", "path", "split")}
-        record["readable"] = row["error"] is None
-        if record["readable"]:
-            data = row["image"]["bytes"]
-            pixels = decode_trusted(data)
-            record["bytes"] = len(data)
-            record |= measure(pixels, image_size, params)._asdict()
-            record |= {"layout": layout(pixels).tobytes(), "signature": signature(pixels).tobytes()}
-            thumbnails.append(thumbnail(pixels))
-        records.append(record)
-    readable = [record for record in records if record["readable"]]
-    if readable:
-        upright = np.stack(thumbnails)
-        hashes = phash(upright).tolist(), phash(upright[:, :, ::-1]).tolist()
-        for record, bits, mirrored in zip(readable, *hashes, strict=True):
-            record |= {"phash": bits, "phash_mirrored": mirrored}
-    return pa.Table.from_pylist(records, schema=_CACHED_SCHEMA)
+    records: dict[int, dict[str, Any]] = {}
+
+    def readable() -> Iterator[dict[str, Any]]:
+        for row in read_rows(shard, ["row", "id", "path", "image", "split", "error"]):
+            records[row["row"]] = {name: row[name] for name in ("row", "id", "path", "split")}
+            records[row["row"]]["readable"] = row["error"] is None
+            if row["error"] is None:
+                yield row
+
+    for rows, pictures in _decoded(readable()):
+        for row, measured in zip(rows, _measured(pictures, image_size, params), strict=True):
+            records[row["row"]] |= {"bytes": len(row["image"]["bytes"]), **measured}
+    return pa.Table.from_pylist(list(records.values()), schema=_CACHED_SCHEMA)
+
+
+def _decoded(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[list[dict[str, Any]], list[Pixels]]]:
+    """Yield rows and their pictures, RGB uint8 (H, W, 3), as many at a time as are worth it and memory allows."""
+    some: list[dict[str, Any]] = []
+    pictures: list[Pixels] = []
+    for row in rows:
+        some.append(row)
+        pictures.append(decode_trusted(row["image"]["bytes"]))
+        if len(some) == _BATCH or sum(pixels.nbytes for pixels in pictures) > _BATCH_BYTES:
+            yield some, pictures
+            some, pictures = [], []
+    if some:
+        yield some, pictures
+
+
+def _measured(pictures: Sequence[Pixels], image_size: int, params: FilterParams) -> Iterator[dict[str, Any]]:
+    """Yield what is measured of each picture, columns of _CACHED_SCHEMA."""
+    measures = measure(pictures, image_size, params)
+    upright, mirrored = phash(np.stack([thumbnail(pixels) for pixels in pictures]))
+    for pixels, numbers, *hashes in zip(pictures, measures, upright.tolist(), mirrored.tolist(), strict=True):
+        yield {
+            **numbers._asdict(),
+            "phash": hashes[0],
+            "phash_mirrored": hashes[1],
+            "layout": layout(pixels).tobytes(),
+            "signature": signature(pixels).tobytes(),
+        }
 
 
 def read_signatures(wanted: tuple[Path, NDArray[np.int64]]) -> Signatures:
@@ -106,7 +135,7 @@ def read_signatures(wanted: tuple[Path, NDArray[np.int64]]) -> Signatures:
 
 
 class CleanJob(NamedTuple):
-    """What is to be written of a raw shard: the kept rows, each with the damage to repair or None, and its gamma.
+    """What is to be written of a raw shard: the kept rows, each with the damage to repair or None, and its measures.
 
     cached: the file of pictures that were mended before; code: as in MeasureJob.
     """
@@ -115,7 +144,7 @@ class CleanJob(NamedTuple):
     target: Path
     cached: Path
     code: str
-    kept: Mapping[int, tuple[str | None, float]]
+    kept: Kept
 
 
 def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[int, str]:
@@ -131,31 +160,37 @@ def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[in
     repaired: dict[int, str] = {}
 
     def rows() -> Iterator[dict[str, Any]]:
-        for row in read_rows(job.shard, ["row", "id", "path", "image", "split"]):
-            if row["row"] not in job.kept:
-                continue
-            damage, gamma = job.kept[row["row"]]
-            row["repair"] = None
-            if damage is not None:
-                key = row["row"], damage
-                if key not in mended:
-                    pixels, was, remains = repair(
-                        decode_trusted(row["image"]["bytes"]), damage, gamma, image_size, params
-                    )
-                    made = (*key, encode_png(pixels), list(was), list(remains))
-                    mended[key] = dict(zip(_MENDED_SCHEMA.names, made, strict=True))
-                done = mended[key]
-                if holds(damage, Measures(*done["was"]), Measures(*done["remains"]), params):
-                    row["image"] = {"bytes": done["image"], "path": row["image"]["path"]}
-                    row["repair"] = repaired[row["row"]] = damage
-            if asked_of_all(params):
-                finished = finish(decode_trusted(row["image"]["bytes"]), row["repair"], gamma, params)
-                if finished is not None:
-                    row["image"] = {"bytes": encode_png(finished[0]), "path": row["image"]["path"]}
-                    row["repair"] = repaired[row["row"]] = finished[1]
-            yield row
+        for group in read_groups(job.shard, ["row", "id", "path", "image", "split"]):
+            asked = [(row, *job.kept[row["row"]]) for row in group if row["row"] in job.kept]
+            new = (row for row, damage, _ in asked if damage is not None and (row["row"], damage) not in mended)
+            for some, pictures in _decoded(new):
+                mended.update(_mend(some, pictures, job.kept, image_size, params))
+            for row, damage, measured in asked:
+                row["repair"] = None
+                if damage is not None:
+                    done = mended[row["row"], damage]
+                    if holds(damage, Measures(*done["was"]), Measures(*done["remains"]), params):
+                        row["image"] = {"bytes": done["image"], "path": row["image"]["path"]}
+                        row["repair"] = repaired[row["row"]] = damage
+                if asked_of_all(params):
+                    finished = finish(decode_trusted(row["image"]["bytes"]), row["repair"], measured.gamma, params)
+                    if finished is not None:
+                        row["image"] = {"bytes": encode_png(finished[0]), "path": row["image"]["path"]}
+                        row["repair"] = repaired[row["row"]] = finished[1]
+                yield row
 
     write_shard(job.target / job.shard.name, rows(), CLEAN_SCHEMA)
     if len(mended) > before:
         write_cached(pa.Table.from_pylist(list(mended.values()), schema=_MENDED_SCHEMA), job.cached)
     return repaired
+
+
+def _mend(
+    rows: Sequence[Mapping[str, Any]], pictures: Sequence[Pixels], kept: Kept, image_size: int, params: FilterParams
+) -> Iterator[tuple[tuple[int, str], dict[str, Any]]]:
+    """Yield what was made of the damaged pictures of some rows: the row and the damage, and _MENDED_SCHEMA."""
+    wanted = [kept[row["row"]] for row in rows]
+    damaged = [Damaged(pixels, str(damage), was) for pixels, (damage, was) in zip(pictures, wanted, strict=True)]
+    for row, one, (pixels, was, remains) in zip(rows, damaged, repair(damaged, image_size, params), strict=True):
+        key = row["row"], one.damage
+        yield key, dict(zip(_MENDED_SCHEMA.names, (*key, encode_png(pixels), was, remains), strict=True))

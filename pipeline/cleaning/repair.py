@@ -5,6 +5,7 @@ And do to every picture, unchecked, what the params ask of all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,14 @@ def _toned(pixels: Pixels, curve: ToneCurve, gamma: float, params: FilterParams)
     return TONE_CURVES[curve](pixels, Tone(gamma, params.faded_black, params.faded_white, params.mean_brightness))
 
 
+class Damaged(NamedTuple):
+    """A picture to repair, RGB uint8 (H, W, 3), its damage, one of verdict.damages(), and its measures."""
+
+    pixels: Pixels
+    damage: str
+    measures: Measures
+
+
 class Repair(NamedTuple):
     """A repaired picture, RGB uint8 at the work size, and what it measured before and after."""
 
@@ -47,14 +56,22 @@ class Repair(NamedTuple):
     remains: Measures
 
 
-def repair(pixels: Pixels, damage: str, gamma: float, image_size: int, params: FilterParams) -> Repair:
-    """Return a picture repaired at the work size, with its measures; holds() tells whether to take it."""
-    before = work_view(pixels, params.work_side)
-    after = mend(before, damage, gamma, params)
-    was, remains = (measure(view, image_size, params) for view in (before, after))
+def repair(pictures: Sequence[Damaged], image_size: int, params: FilterParams) -> list[Repair]:
+    """Return pictures repaired at the work size, with their measures; holds() tells whether to take one."""
+    before = [work_view(pixels, params.work_side) for pixels, _, _ in pictures]
+    after = [
+        mend(view, damage, measures.gamma, params) for view, (_, damage, measures) in zip(before, pictures, strict=True)
+    ]
+    # What is no larger than the work size was measured at it.
+    reduced = [at for at, (pixels, _, _) in enumerate(pictures) if before[at] is not pixels]
+    was = {at: measures for at, (_, _, measures) in enumerate(pictures)}
+    was |= zip(reduced, measure([before[at] for at in reduced], image_size, params), strict=True)
+    remains = measure(after, image_size, params)
     # The work size is no reason to drop a picture; its own was none.
-    height, width = pixels.shape[:2]
-    return Repair(after, was, remains._replace(width=width, height=height))
+    return [
+        Repair(after[at], was[at], remains[at]._replace(width=measures.width, height=measures.height))
+        for at, (_, _, measures) in enumerate(pictures)
+    ]
 
 
 def holds(damage: str, was: Measures, remains: Measures, params: FilterParams) -> bool:

@@ -13,6 +13,7 @@ from pipeline.cleaning.cache import CODE, Cached, compared_file, forget_unused, 
 from pipeline.cleaning.decide import decide
 from pipeline.cleaning.duplicates import Rows
 from pipeline.cleaning.inspect import CleanJob, MeasureJob, clean_shard, measure_shard
+from pipeline.cleaning.measures import Measures
 from pipeline.digest import file_digest
 from pipeline.params import FilterParams
 from pipeline.records import require_shards, shard_sizes
@@ -56,10 +57,10 @@ def filter_shards(
     return verdicts.set_column(verdicts.schema.get_field_index("repair"), verdicts.schema.field("repair"), repairs)
 
 
-def _kept(verdicts: pa.Table, shards: list[Rows]) -> Iterator[dict[int, tuple[str | None, float]]]:
-    """Yield what is kept of each shard, given by its rows: row → the damage to repair or None, and the gamma."""
+def _kept(verdicts: pa.Table, shards: list[Rows]) -> Iterator[dict[int, tuple[str | None, Measures]]]:
+    """Yield what is kept of each shard, given by its rows: row → the damage to repair or None, and the measures."""
     kept = verdicts.filter(verdicts["kept"])
-    columns = [kept[name].to_pylist() for name in ("row", "repair", "gamma")]
-    wanted = {row: (repair, gamma) for row, repair, gamma in zip(*columns, strict=True)}
-    for rows in shards:
-        yield {row: wanted[row] for row in rows.tolist() if row in wanted}
+    rows, repairs, *columns = (kept[name].to_pylist() for name in ("row", "repair", *Measures._fields))
+    wanted = dict(zip(rows, zip(repairs, map(Measures, *columns), strict=True), strict=True))
+    for held in shards:
+        yield {row: wanted[row] for row in held.tolist() if row in wanted}

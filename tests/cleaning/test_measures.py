@@ -6,6 +6,7 @@ import pytest
 from skimage.measure import blur_effect
 
 from pipeline.cleaning import measures as m
+from pipeline.cleaning.views import levels_of
 
 FLAT = np.full((64, 64), 90, np.uint8)
 RAMP = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
@@ -21,19 +22,19 @@ def rgb(gray: np.ndarray) -> np.ndarray:
     [pytest.param(FLAT, 0, id="flat"), pytest.param(RAMP, 252, id="ramp"), pytest.param(CHECKS, 200, id="checks")],
 )
 def test_contrast_is_the_span_of_levels(gray, levels):
-    assert m.contrast(gray) == levels
+    assert m.contrast(m.span(gray[None])) == levels
 
 
 def test_contrast_ignores_a_few_outliers():
     gray = FLAT.copy()
     gray[0, :10] = 255
-    assert m.contrast(gray) == 0
+    assert m.contrast(m.span(gray[None])) == 0
 
 
 def test_white_is_the_brightest_channel():
     pixels = np.zeros((10, 10, 3), np.uint8)
     pixels[..., 1] = 130
-    assert m.white(pixels) == 130
+    assert m.white(pixels[None]) == 130
 
 
 @pytest.mark.parametrize(
@@ -46,15 +47,14 @@ def test_white_is_the_brightest_channel():
     ],
 )
 def test_information_is_the_entropy_of_the_colours(gray, bits):
-    assert m.information(rgb(gray), gray) == pytest.approx(bits, abs=0.02)
+    assert m.information(rgb(gray)[None], m.span(gray[None])) == pytest.approx(bits, abs=0.02)
 
 
 def test_edges_are_beside_a_step_and_not_on_a_slope():
     step = np.zeros((64, 64), np.uint8)
     step[:, 32:] = 100
-    assert m.edges(step) == 2 / 64
-    assert m.edges(RAMP) == 0
-    assert m.edges(step // 5) == 2 / 64
+    for gray, share in ((step, 2 / 64), (RAMP, 0), (step // 5, 2 / 64)):
+        assert m.edges(levels_of(gray[None]), m.span(gray[None])) == share
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -62,7 +62,7 @@ def test_blur_effect_equals_skimage(seed):
     rng = np.random.default_rng(seed)
     gray = rng.integers(0, 256, (64, 64)).astype(np.uint8)
     gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 0.3 + seed / 2), np.uint8)
-    assert m.blur_effect(gray / 255) == pytest.approx(float(blur_effect(gray)), abs=1e-6)
+    assert m.blur_effect(levels_of(gray[None])) == pytest.approx(float(blur_effect(gray)), abs=1e-6)
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 45, 90, 135])
@@ -72,26 +72,28 @@ def test_blur_counts_in_its_own_direction(face, degrees):
     line[5] = 1
     line = cv2.warpAffine(line, cv2.getRotationMatrix2D((5, 5), degrees, 1), (11, 11))
     moved = np.asarray(cv2.filter2D(gray, -1, line / line.sum()), np.uint8)
-    assert m.blur(moved) > m.blur(gray) + 0.1
-    assert m.sharpness(moved) < m.sharpness(gray) / 2
+    assert m.blur(levels_of(moved[None])) > m.blur(levels_of(gray[None])) + 0.1
+    assert m.sharpness(levels_of(moved[None])) < m.sharpness(levels_of(gray[None])) / 2
 
 
 def test_stripes_are_sharp_across_and_not_along():
     stripes = np.tile(np.array([0, 200], np.uint8), (64, 32))
-    assert m.sharpness(stripes) == 0
-    assert m.sharpness(CHECKS) == 0, "along the diagonals a chessboard is flat"
+    assert m.sharpness(levels_of(stripes[None])) == 0
+    assert m.sharpness(levels_of(CHECKS[None])) == 0, "along the diagonals a chessboard is flat"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
-    assert m.sharpness(noise) == pytest.approx(np.sqrt(6), rel=0.05), "1² + 2² + 1², whatever the direction"
+    assert m.sharpness(levels_of(noise[None])) == pytest.approx(np.sqrt(6), rel=0.05), (
+        "1² + 2² + 1², whatever the direction"
+    )
 
 
 def test_a_flat_picture_is_blurred_and_not_sharp():
-    assert m.blur(FLAT) == 1
-    assert m.sharpness(FLAT) == 0
+    assert m.blur(levels_of(FLAT[None])) == 1
+    assert m.sharpness(levels_of(FLAT[None])) == 0
 
 
 def test_sharpness_does_not_depend_on_contrast():
     noise = np.random.default_rng(1).integers(0, 64, (64, 64)).astype(np.uint8)
-    assert m.sharpness(noise * 4) == pytest.approx(m.sharpness(noise), rel=1e-6)
+    assert m.sharpness(levels_of((noise * 4)[None])) == pytest.approx(m.sharpness(levels_of(noise[None])), rel=1e-6)
 
 
 @pytest.mark.parametrize("sigma", [5.0, 12.0, 30.0])
@@ -133,6 +135,27 @@ def test_blockiness_finds_jpeg_blocks_on_the_grid(face):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 2), (17, 16), (700, 500)])
 def test_every_shape_can_be_measured(shape, params):
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
-    found = m.measure(pixels, 64, params.filter)
+    (found,) = m.measure([pixels], 64, params.filter)
     assert np.isfinite(found).all()
     assert (found.height, found.width) == shape
+
+
+def test_no_measure_depends_on_the_pictures_beside_it(face, params):
+    rng = np.random.default_rng(0)
+    pictures = [face(seed, side=int(side)) for seed, side in enumerate(rng.integers(40, 300, 9))]
+    pictures += [np.clip(face(3) * gain, 0, 255).astype(np.uint8) for gain in (0.1, 0.3, 4)]
+    together = m.measure(pictures, 64, params.filter)
+    assert together == [m.measure([picture], 64, params.filter)[0] for picture in pictures]
+    assert m.measure([], 64, params.filter) == []
+
+
+def test_a_turn_is_opencvs(face):
+    gray = np.asarray(cv2.cvtColor(face(1, side=64), cv2.COLOR_RGB2GRAY), np.uint8)
+    by_opencv = cv2.warpAffine(
+        gray.astype(np.float64),
+        cv2.getRotationMatrix2D((31.5, 31.5), 45, 1),
+        (64, 64),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    assert m.turned(levels_of(gray[None]))[:, :, 0] / m.TURNED_UNIT == pytest.approx(by_opencv[8:56, 8:56], abs=1e-3)

@@ -43,13 +43,18 @@ DAMAGES = {
 }
 
 
+def repaired(pixels, damage, params):
+    (measures,) = measure([pixels], 64, params)
+    return repairs.repair([repairs.Damaged(pixels, damage, measures)], 64, params)[0]
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_each_damage_is_recognised_and_repaired(params, face, damage):
     pristine = face(2)
     damaged = DAMAGES[damage](pristine)
-    measures = measure(damaged, 64, params.filter)
+    (measures,) = measure([damaged], 64, params.filter)
     assert judge(as_columns(measures), params.filter)[1][0] == damage
-    mended, was, remains = repairs.repair(damaged, damage, measures.gamma, 64, params.filter)
+    mended, was, remains = repaired(damaged, damage, params.filter)
     assert repairs.holds(damage, was, remains, params.filter)
     error, error_before = (np.mean((p.astype(float) - pristine) ** 2) for p in (mended, damaged))
     assert error < error_before
@@ -57,7 +62,7 @@ def test_each_damage_is_recognised_and_repaired(params, face, damage):
 
 def test_an_undamaged_picture_is_left_alone(params, face):
     for seed in range(20):
-        assert judge(as_columns(measure(face(seed), 64, params.filter)), params.filter)[1][0] is None
+        assert judge(as_columns(measure([face(seed)], 64, params.filter)[0]), params.filter)[1][0] is None
 
 
 @pytest.mark.parametrize(
@@ -69,14 +74,14 @@ def test_an_undamaged_picture_is_left_alone(params, face):
 )
 def test_a_repair_that_does_not_hold_is_taken_back(params, face, monkeypatch, harm):
     monkeypatch.setattr(repairs, "mend", lambda pixels, *_: harm(pixels))
-    _, was, remains = repairs.repair(noisy(face(1)), "gaussian noise", 1.0, 64, params.filter)
+    _, was, remains = repaired(noisy(face(1)), "gaussian noise", params.filter)
     assert not repairs.holds("gaussian noise", was, remains, params.filter)
 
 
 def test_a_large_picture_is_repaired_at_the_work_size(params, face):
     large = cv2.resize(face(1), (600, 600), interpolation=cv2.INTER_CUBIC)
     faded = (large * 0.25 + 90).astype(np.uint8)
-    mended, was, remains = repairs.repair(faded, "faded", 1.0, 64, params.filter)
+    mended, was, remains = repaired(faded, "faded", params.filter)
     assert repairs.holds("faded", was, remains, params.filter)
     assert mended.shape == (256, 256, 3)
 
@@ -89,7 +94,7 @@ def test_an_unknown_damage_is_an_error(params, face):
 def test_a_large_picture_is_not_too_small_once_it_is_repaired_at_the_work_size(params, face):
     strict = params.filter.model_copy(update={"min_side": 300, "work_side": 256})
     faded = DAMAGES["faded"](face(2, side=384))
-    mended, was, remains = repairs.repair(faded, "faded", 1.0, 64, strict)
+    mended, was, remains = repaired(faded, "faded", strict)
     assert repairs.holds("faded", was, remains, strict)
     assert mended.shape == (256, 256, 3)
 
@@ -135,12 +140,12 @@ def test_each_tone_is_mended_by_the_curve_named(params, face, damage, name):
 @pytest.mark.parametrize("name", ["dct", "non_local_means", "total_variation", "wavelet"])
 def test_a_repair_by_another_member_holds_too(params, face, name):
     section = changed(params.filter, noise_filter=name)
-    assert repairs.repair(noisy(face(2)), "gaussian noise", 1.0, 64, section) is not None
+    assert repaired(noisy(face(2)), "gaussian noise", section) is not None
 
 
 def test_a_member_that_cures_nothing_is_taken_back(params, face):
     section = changed(params.filter, noise_filter="median")
-    _, was, remains = repairs.repair(noisy(np.clip(face(2), 90, 165)), "gaussian noise", 1.0, 64, section)
+    _, was, remains = repaired(noisy(np.clip(face(2), 90, 165)), "gaussian noise", section)
     assert not repairs.holds("gaussian noise", was, remains, section)
 
 
