@@ -35,12 +35,15 @@ def decode(data: bytes, max_pixels: int) -> Pixels:
     Right for CMYK, alpha, palette, 16 bits a channel, grey, EXIF-rotated and animated files. Raises DecodeError for
     anything else: no picture, damaged, truncated, or more than max_pixels pixels.
     """
-    pixels, _ = decode_with_format(data, max_pixels)
-    return pixels
+    image, _ = decode_with_format(data, max_pixels)
+    return np.array(image, dtype=np.uint8)
 
 
-def decode_with_format(data: bytes, max_pixels: int) -> tuple[Pixels, str]:
-    """Return decode(data, max_pixels) and the name of the file's format, as Pillow calls it."""
+def decode_with_format(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
+    """Return decode(data, max_pixels) while Pillow still has it, and the name of the file's format, as Pillow calls it.
+
+    Whoever asks whether a file can be read, and how large it is, needs no copy of its pixels.
+    """
     if not data:
         raise DecodeError("empty file")
     # Pillow warns of harmless oddities (a broken EXIF block, palette transparency); they are no news to the user.
@@ -72,21 +75,21 @@ def _has_too_many_scans(data: bytes) -> bool:
     return scans > MOST_SCANS
 
 
-def _to_rgb(image: Image.Image) -> Pixels:
+def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16") or upright.mode == "I":
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I;16") or image.mode == "I":
         # 16 bits of grey: Pillow's own conversion to 8 clips instead of scaling.
-        deep = np.asarray(upright).astype(np.float32)
+        deep = np.asarray(image).astype(np.float32)
         deep /= 257  # in place, as the rest: a copy of 50 million pixels takes 200 MB
         grey = np.clip(np.rint(deep, out=deep), 0, 255, out=deep).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if upright.has_transparency_data:
+        return Image.fromarray(grey).convert("RGB")
+    if image.has_transparency_data:
         # The same as Pillow's own palette and tRNS expansion, laid on the white that a browser page would show.
-        rgba = upright.convert("RGBA")
+        rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        upright = Image.alpha_composite(white, rgba)
-    return np.array(upright.convert("RGB"), dtype=np.uint8)
+        image = Image.alpha_composite(white, rgba)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _reason(error: Exception) -> str:

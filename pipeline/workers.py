@@ -22,6 +22,7 @@ from pipeline.errors import ParamsError, StageError
 from pipeline.params import SCHEDULER, SCHEDULER_RULE
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 # Wins over `scheduler` in params.yaml; set and empty, it means local processes.
 SCHEDULER_VARIABLE = "PIPELINE_SCHEDULER"
@@ -159,6 +160,7 @@ def _start_worker() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_to_one_thread()
+    _keep_freed_memory()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -171,6 +173,18 @@ def _keep_to_one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # for torch, which is imported later
     threadpool_limits(1)
     cv2.setNumThreads(1)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep up to 64 MB of what is freed, in blocks of up to 32 MB, its limit, for what is asked for next.
+
+    By itself it gives a block of 128 KB back at once, and numpy's next array of that size faults in each of its pages:
+    a tenth of the filter's time, half of a noisy picture's repair.
+    """
+    with suppress(AttributeError, OSError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
 @contextmanager

@@ -165,10 +165,10 @@ def to_row(row: int, item: Item, crawl: CrawlParams, takedown: Takedown = NOTHIN
     if fault := tag_fault(item.provenance, crawl.require_tags, crawl.refuse_tags):
         return record | {"error": fault, "pristine": None}
     try:
-        pixels, record["format"] = decode_with_format(item.data, crawl.max_pixels)
+        image, record["format"] = decode_with_format(item.data, crawl.max_pixels)
     except DecodeError as fault:
         return record | {"error": str(fault)}
-    record["height"], record["width"] = pixels.shape[:2]
+    record["width"], record["height"] = image.size
     record["image"] = {"bytes": item.data, "path": item.path}
     return record
 
