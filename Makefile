@@ -6,12 +6,15 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: setup repro quick ui test check recipes study lock
 
+# DVC hashes the dataroot before the import begins, and would wait for a pipe in it for ever.
 repro: setup
+	@python -m pipeline.precheck
 	dvc repro
 	@echo "Done. Look at plots/samples.png and reports/filter.html; 'make ui' opens the runs."
 
 # A first look: fewer faces, smaller nets and batches, in a temporary checkout, so that no file of yours changes.
 quick: setup
+	@python -m pipeline.precheck
 	@dvc exp remove --quiet quick 2>/dev/null || true
 	dvc exp run --temp --name quick --set-param data/builtin.yaml:count=6000 --set-param num_epochs=18 \
 		--set-param batch_size=64 --set-param ngf=32 --set-param ndf=32 \

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import paths
 from pipeline.errors import ParamsError
 from pipeline.lineage import PARENT_TAG
-from pipeline.messages import without_credentials
+from pipeline.messages import HIDDEN, printable, without_credentials
 from pipeline.mlflow_store import open_store, tracking_uri
 from pipeline.records import read_rows, shard_paths
 from pipeline.sources.crawler import open_store as open_crawl_store
@@ -54,7 +54,7 @@ def forget(names: Sequence[str]) -> str:
             removed = store.forget(ids, urls)
     lines = [
         f"{len(added)} names added to {paths.TAKEDOWN}; commit it. From the next import on they are out: dvc repro",
-        *(f"  {name}" for name in added),
+        *(f"  {printable(name)}" for name in added),
         f"{removed} files removed from {store_folder()}",
     ]
     if not ids:
@@ -70,7 +70,8 @@ def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
 
     With a face its whole picture and that one's other faces: cut out with another margin, it would be another id.
     """
-    urls = {name for name in names if is_url(name)}
+    # One that was copied from where it is shown with its token hidden is no image's.
+    urls = {name for name in names if is_url(name) and f"={HIDDEN}" not in name}
     ids = {name.lower() for name in names if re.fullmatch(r"[0-9a-fA-F]{64}", name)}
     if unknown := [name for name in names if name not in urls and name.lower() not in ids]:
         raise ParamsError(

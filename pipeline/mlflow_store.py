@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from pipeline import paths
 from pipeline.errors import StoreError
-from pipeline.messages import shown, without_credentials
+from pipeline.messages import shown, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -94,6 +94,6 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
             client = MlflowClient(tracking_uri())
             experiment_id = _experiment_id(client)
         except Exception as fault:  # of requests, of MLflow, of SQLAlchemy
-            store = without_credentials(tracking_uri())
+            store = without_secrets(tracking_uri())
             raise StoreError(f"the MLflow store {store} does not answer: {explain(fault)}") from None
         yield client, experiment_id

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline import invocation, lineage
 from pipeline.codec import Pixels
 from pipeline.lineage import PARENT_TAG
-from pipeline.messages import shown, without_credentials
+from pipeline.messages import shown, without_secrets
 from pipeline.mlflow_store import explain, open_store, tracking_uri
 from pipeline.params import Params, flatten
 
@@ -126,7 +126,7 @@ class StageRun:
 
     def log_input(self, name: str, digest: str) -> None:
         """Log a data set that the stage reads, by name and digest."""
-        self._log(name, lambda: self._log_inputs({without_credentials(name): digest}))
+        self._log(name, lambda: self._log_inputs({without_secrets(name): digest}))
 
     def show_skipped(self) -> None:
         """Show in the parent what the stages before this one left that DVC had no need to run."""
@@ -247,7 +247,7 @@ def _points(figures: Iterable[tuple[str, float, int]]) -> list[Metric]:
 def _params(flat: Mapping[str, object]) -> list[Param]:
     from mlflow.entities import Param
 
-    return [Param(name, without_credentials(str(value))) for name, value in flat.items()]
+    return [Param(name, without_secrets(str(value))) for name, value in flat.items()]
 
 
 def mark_dead_runs(client: MlflowClient, experiment_id: str) -> None:

@@ -1,7 +1,8 @@
 """filter: keep the images that are fit to train on, repair what can be, and say why for each one.
 
 Reads   data/raw/*.parquet
-Writes  data/clean/*.parquet, data/verdicts.parquet, metrics/filter.json, reports/filter.html
+Writes  data/clean/*.parquet, data/verdicts.parquet, metrics/filter.json, reports/filter.html,
+        plots/rejects.csv, plots/histograms.csv
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pipeline.cleaning.run import filter_shards
 from pipeline.cleaning.verdict import REPAIR_RULES
 from pipeline.params import load_params
 from pipeline.reports.filter_page import write_filter_page
+from pipeline.reports.filter_tables import write_tables
 from pipeline.tracking import stage_run
 from pipeline.verdicts import write_verdicts
 from pipeline.workers import open_workers
@@ -22,6 +24,7 @@ from stages import run_stage
 
 STAGE = "filter"
 PAGE = paths.REPORTS / "filter.html"
+REJECTS, HISTOGRAMS = paths.PLOTS / "rejects.csv", paths.PLOTS / "histograms.csv"
 
 
 def main() -> None:
@@ -52,6 +55,9 @@ def main() -> None:
         run.log_metrics(figures)
         write_filter_page(verdicts, paths.RAW, paths.CLEAN, params.filter, PAGE)
         run.log_file(PAGE)
+        write_tables(verdicts, params.filter, REJECTS, HISTOGRAMS)
+        for plot in (REJECTS, HISTOGRAMS):
+            run.log_file(plot, "plots")
 
         for name, count in list(figures.items())[2:-1]:
             print(f"  {name:26} {count:7}  {count / len(verdicts):6.1%}")

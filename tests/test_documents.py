@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import typer.main
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.cli import COMMANDS, STUDIES, app
 from pipeline.params import Params, Section, flatten, read_yaml
 from pipeline.sources.builtin import BuiltinRecipe
 from tests.conftest import ROOT
@@ -57,6 +58,16 @@ def test_commands_are_what_their_programs_take(document: Path) -> None:
     # Running text may name a command without what it is given.
     faults += [min((fault([*words, *["lr=1"] * more]) for more in range(3)), key=len) for words in inline(text)]
     assert not any(faults), "\n".join(filter(None, faults))
+
+
+@pytest.mark.parametrize("example", [one for some in {**COMMANDS, **STUDIES}.values() for one in some])
+def test_examples_of_the_help_are_what_dcgan_takes(example: str) -> None:
+    """And they are shown, each on a line of its own, by the command that they are of."""
+    (words,) = split(example)
+    assert fault(words) == ""
+    command = words[1:3] if words[1] == "study" else words[1:2]
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"}).output
+    assert example in [line.strip() for line in shown.splitlines()]
 
 
 def fault(command: list[str]) -> str:

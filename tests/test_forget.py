@@ -106,7 +106,7 @@ def test_a_face_and_its_whole_picture_go_together(ids: list[str], named: str) ->
     assert (takedown.urls, takedown.ids) == (set(URLS[:2]), {ids[0], face, other})
 
 
-@pytest.mark.parametrize("name", ["face.png", "abcdef", "ftp://a/b"])
+@pytest.mark.parametrize("name", ["face.png", "abcdef", "ftp://a/b", "https://a.example/1.png?token=***"])
 def test_any_other_name_is_refused_and_nothing_written(ids: list[str], name: str) -> None:
     with pytest.raises(ParamsError, match="neither a URL nor an id"):
         forget([URLS[0], name])

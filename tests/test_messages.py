@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.messages import shown, without_credentials
+from pipeline.messages import printable, shown, without_credentials, without_secrets
+from pipeline.sources.urls import wanted
 
 SECRET = "hunter2"  # noqa: S105
 
@@ -36,10 +37,54 @@ def test_credentials_are_taken_out(text: str, left: str) -> None:
     assert without_credentials(text) == left
 
 
-@pytest.mark.parametrize("text", ["://" * 300_000, "http://" + "a" * 10**6, "a@" * 500_000, "://@" * 300_000])
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("https://host/a?token=hunter2", "https://host/a?token=***"),
+        ("https://host/a?page=2&access_token=hunter2&size=9#top", "https://host/a?page=2&access_token=***&size=9#top"),
+        ("https://host/a?login=me&api_key=hunter2", "https://host/a?login=me&api_key=***"),
+        ("https://host/a?apikey=hunter2;more", "https://host/a?apikey=***"),
+        ("https://host/a?key=hunter2&sig=h%75nter2", "https://host/a?key=***&sig=***"),
+        ("https://host/a?PASSWORD=hunter2", "https://host/a?PASSWORD=***"),
+        (
+            "https://s3/a?X-Amz-Credential=AKIA%2Fs3&X-Amz-Date=1&X-Amz-Security-Token=t&X-Amz-Signature=0f",
+            "https://s3/a?X-Amz-Credential=***&X-Amz-Date=1&X-Amz-Security-Token=***&X-Amz-Signature=***",
+        ),
+        ("https://gcs/a?GoogleAccessId=me&Expires=1&Signature=hunter2", "https://gcs/a?GoogleAccessId=me&Expires=1&Signature=***"),
+        ("https://s3/a?AWSAccessKeyId=AKIA&clientSecret=s", "https://s3/a?AWSAccessKeyId=***&clientSecret=***"),
+        ("https://host/#id_token=hunter2", "https://host/#id_token=***"),
+        ("<a href='https://host/a?b=1&amp;token=hunter2'>", "<a href='https://host/a?b=1&amp;token=***'>"),
+        ("https://me:hunter2@host/a?auth=hunter2 and ?jwt=h", "https://host/a?auth=*** and ?jwt=***"),
+        ("https://host/a?monkey=1&design=2&author=3&compass=4", "https://host/a?monkey=1&design=2&author=3&compass=4"),
+        ("https://host/token=1/key=2.png?id=3&tokens=4", "https://host/token=1/key=2.png?id=3&tokens=4"),
+        ("https://host/a?token=&b=1", "https://host/a?token=&b=1"),
+    ],
+)  # fmt: skip
+def test_tokens_of_a_query_are_hidden_where_it_is_shown(text: str, left: str) -> None:
+    assert without_secrets(text) == left
+    assert printable(text) == shown(text) == left
+    assert without_secrets(left) == left
+
+
+def test_what_is_stored_keeps_its_query() -> None:
+    assert wanted("https://me:hunter2@host/a?token=1", None, None).url == "https://host/a?token=1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "?" + "a_" * 400_000,
+        "?_key" * 100_000,
+        "?token=" * 100_000,
+        "://" * 300_000,
+        "http://" + "a" * 10**6,
+        "a@" * 500_000,
+        "://@" * 300_000,
+    ],
+)
 def test_long_texts_take_no_time(text: str) -> None:
     began = time.monotonic()
-    without_credentials(text)
+    without_secrets(text)
     assert time.monotonic() - began < 2
 
 

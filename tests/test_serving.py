@@ -1,4 +1,4 @@
-"""What the served model takes, draws and refuses, without a server; tests/e2e/test_serving.py has one."""
+"""What the served model takes, draws and refuses, without a server; tests/test_promotion.py has one."""
 
 from __future__ import annotations
 

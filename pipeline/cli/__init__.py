@@ -6,37 +6,52 @@ and its like take seconds, which `dcgan --help` and completion have no use for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from pipeline.cli import draw, images, runs, study, weights
 
 ABOUT = (__doc__ or "").partition("\n")[0]
 
-EXAMPLES = """Examples:\n
-\b
-dcgan generate -n 64 --seed 7 faces.png
-dcgan walk --truncation 0.8 --weights models:/anime-dcgan@champion
-dcgan explain data/mine/face.jpg
-dcgan compare main my-experiment
-"""
+# Each command with the examples that its --help ends with; a test parses them.
+COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
+    draw.generate: (
+        "dcgan generate -n 64 --seed 7 faces.png",
+        "dcgan generate -n 1000 a-folder --weights models:/anime-dcgan@champion",
+    ),
+    draw.interpolate: ("dcgan interpolate --rows 4 --steps 10 between.png",),
+    draw.walk: ("dcgan walk walk.gif", "dcgan walk -n 1 --columns 1 --truncation 0.8 walk.mp4"),
+    weights.import_weights: ("dcgan import-weights netG.pth --out netG.safetensors",),
+    weights.export_weights: (
+        "dcgan export-weights --out netG.pth",
+        "dcgan export-weights --weights models/discriminator.safetensors --out netD.pth",
+    ),
+    weights.export_onnx: ("dcgan export-onnx --out netG.onnx",),
+    images.explain: ("dcgan explain 004711.jpg", "dcgan explain train:17"),
+    images.forget: ("dcgan forget https://gallery.example/1.png",),
+    runs.runs: ("dcgan runs -n 5",),
+    runs.compare: ("dcgan compare HEAD workspace", "dcgan compare main my-experiment --out compare.png"),
+    runs.promote: ("dcgan promote my-experiment", "dcgan promote 3f9c21aa --most-faces 64"),
+    images.soil: ("dcgan soil my-clean-faces soiled --share 0.4",),
+}
+STUDIES: dict[Callable[..., None], tuple[str, ...]] = {
+    study.cleaning: (
+        "dcgan study cleaning --quick",
+        "dcgan study cleaning --arm raw --arm cleaned --seeds 3 -S ngf=32",
+    ),
+}
 
-app = typer.Typer(no_args_is_help=True, help=ABOUT, epilog=EXAMPLES, pretty_exceptions_enable=False)
-for command in (
-    draw.generate,
-    draw.interpolate,
-    draw.walk,
-    weights.import_weights,
-    weights.export_weights,
-    weights.export_onnx,
-    images.explain,
-    images.forget,
-    runs.runs,
-    runs.compare,
-    runs.promote,
-    images.soil,
-):
-    app.command()(command)
 
+def _epilog(examples: tuple[str, ...]) -> str:
+    # Click keeps the lines of a paragraph that begins with \b.
+    return "\n".join(["Examples:" if len(examples) > 1 else "Example:", "", "\b", *examples])
+
+
+FIRST = tuple(COMMANDS[command][0] for command in (draw.generate, draw.walk, images.explain, runs.compare))
+app = typer.Typer(no_args_is_help=True, help=ABOUT, epilog=_epilog(FIRST), pretty_exceptions_enable=False)
 studies = typer.Typer(no_args_is_help=True, help="Compare settings over several seeds, and say what is chance.")
-studies.command()(study.cleaning)
+for group, commands in ((app, COMMANDS), (studies, STUDIES)):
+    for command, examples in commands.items():
+        group.command(epilog=_epilog(examples))(command)
 app.add_typer(studies, name="study")

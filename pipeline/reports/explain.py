@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.cleaning.measures import Measures
 from pipeline.cleaning.verdict import DROP_RULES, NEED_ALL, REPAIR_RULES, Rule, as_columns, judge, with_shape
 from pipeline.errors import StageError
-from pipeline.messages import printable
+from pipeline.messages import HIDDEN, printable
 from pipeline.params import FilterParams
 from pipeline.records import read_rows, shard_paths
 from pipeline.sources.crop import CROP_FIELDS
@@ -32,8 +32,8 @@ PREFIX, MOST = 6, 5
 def find_images(verdicts: pa.Table, name: str) -> list[Verdict]:
     """Return the verdicts on the images that a name means, at least one, in row order.
 
-    name: an id or the first six or more of its characters, a path as stored or with folders before it, a file name
-    without its folders or, where it is none of these, a row number; several images may share an id or a file name.
+    name: an id or the first six or more of its characters, a path as stored, as shown or with folders before it, a file
+    name without its folders or, where it is none of these, a row number; several images may share an id or a file name.
     StageError where nothing fits, or where the start of an id fits several ids.
     """
     for mask in _readings(verdicts, name):
@@ -77,6 +77,8 @@ def _readings(verdicts: pa.Table, name: str) -> list[pa.ChunkedArray]:
     masks.append(
         pc.is_in(verdicts["path"], pa.array(["/".join(folders[at:]) for at in range(1, len(folders))], pa.string()))
     )
+    if HIDDEN in name:  # copied from a page
+        masks.append(pa.chunked_array([[printable(path) == name for path in verdicts["path"].to_pylist()]], pa.bool_()))
     if name.isdecimal() and len(name) < 19:
         masks.append(pc.equal(verdicts["row"], int(name)))
     return masks

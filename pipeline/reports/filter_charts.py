@@ -42,6 +42,7 @@ SAYS = {
 }
 # Ratios and sizes: as far from 50 to 100 as from 100 to 200.
 LOGARITHMIC = frozenset({"side", "aspect", "gamma"})
+RULES = {**DROP_RULES, **REPAIR_RULES, **COPY_RULES}
 
 
 def charts(verdicts: pa.Table, params: FilterParams) -> Iterator[Chart]:
@@ -51,9 +52,8 @@ def charts(verdicts: pa.Table, params: FilterParams) -> Iterator[Chart]:
     # The same bytes are told by their hash.
     compared = np.where(reasons == "exact duplicate", np.nan, verdicts["difference"].to_numpy())
     columns = {**columns, "difference": compared}
-    rules = {**DROP_RULES, **REPAIR_RULES, **COPY_RULES}
-    for measure in dict.fromkeys(rule.measure for some in rules.values() for rule in some):
-        told = {label: rule for label, some in rules.items() for rule in some if rule.measure == measure}
+    for measure in dict.fromkeys(rule.measure for some in RULES.values() for rule in some):
+        told = _told_by(measure)
         values, known = columns[measure], np.isfinite(columns[measure])
         acts = {label: _crossed(values, rule, params) for label, rule in told.items()}
         dropped = np.logical_or.reduce([act & (reasons == label) for label, act in acts.items()])
@@ -67,7 +67,7 @@ def charts(verdicts: pa.Table, params: FilterParams) -> Iterator[Chart]:
                     values[known],
                     values[known & (dropped | repaired)],
                     values[known & dropped],
-                    list(dict.fromkeys(_mark(rule, params) for rule in told.values())),
+                    marks_of(measure, params),
                     measure in LOGARITHMIC,
                 ),
                 [(label, int((act & ((reasons == label) | (repairs == label))).sum())) for label, act in acts.items()],
@@ -80,5 +80,11 @@ def _crossed(values: Column, rule: Rule, params: FilterParams) -> NDArray[np.boo
     return values > limit if rule.over else values <= limit
 
 
-def _mark(rule: Rule, params: FilterParams) -> Mark:
-    return Mark(rule.param, float(getattr(params, rule.param)), rule.over)
+def _told_by(measure: str) -> dict[str, Rule]:
+    return {label: rule for label, some in RULES.items() for rule in some if rule.measure == measure}
+
+
+def marks_of(measure: str, params: FilterParams) -> list[Mark]:
+    """Return the thresholds that a measure meets, each once."""
+    marks = (Mark(rule.param, float(getattr(params, rule.param)), rule.over) for rule in _told_by(measure).values())
+    return list(dict.fromkeys(marks))

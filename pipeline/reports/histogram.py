@@ -81,6 +81,12 @@ def bin_edges(values: Values, marks: Sequence[float], log: bool = False) -> Valu
     return np.exp(edges) if log else edges
 
 
+def counted(values: Values, marks: Sequence[float], log: bool = False) -> tuple[Values, NDArray[np.int64]]:
+    """Return the edges of the bins, and how many values are in each, what lies beyond the ends in the end bins."""
+    edges = bin_edges(values, marks, log)
+    return edges, _count(values, edges)
+
+
 def histogram(
     name: str, values: Values, acted: Values, dropped: Values, marks: Sequence[Mark], log: bool = False
 ) -> Histogram:
@@ -89,8 +95,8 @@ def histogram(
     values: float64 (N,), finite, N at least 1; acted: those repaired or dropped because of this measure, dropped: the
     ones of them that are dropped. Either is drawn before the other, not upon it: each bar begins at the axis.
     """
-    edges = bin_edges(values, [mark.value for mark in marks], log)
-    counts = np.stack([_count(some, edges) for some in (values, acted, dropped)], axis=1)
+    edges, found = counted(values, [mark.value for mark in marks], log)
+    counts = np.stack([found, *(_count(some, edges) for some in (acted, dropped))], axis=1)
     top = LABEL * len(marks) + 4
     base = top + PLOT
     highest = int(counts.max())

@@ -104,6 +104,8 @@ def make_project(root: Path, folder: Path) -> Project:
     """Copy the working tree's files at root into a new project in folder, with miniature params, and commit it."""
     project = Project(folder)
     project.folder.mkdir()
+    project.run("git", "init", "--quiet")
+    project.run("dvc", "init", "--quiet")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=root,
@@ -112,16 +114,15 @@ def make_project(root: Path, folder: Path) -> Project:
     )
     for name in os.fsdecode(listed.stdout).split("\0"):
         keep = (
-            name.startswith(("pipeline/", "stages/", "data/", "takedown")) or "/" not in name or name == ".dvc/config"
+            name.startswith(("pipeline/", "stages/", "data/", "takedown", ".dvc/plots/"))
+            or "/" not in name
+            or name == ".dvc/config"
         )
         # dvc.lock and the metrics are of the real params; the copy makes its own.
         if name and keep and name != "dvc.lock" and (root / name).is_file():
             target = project.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((root / name).read_bytes())
-    project.run("git", "init", "--quiet")
-    project.run("dvc", "init", "--quiet", "--force")
-    project.run("dvc", "config", "core.analytics", "false")
     project.edit("params.yaml", TINY)
     project.edit("data/builtin.yaml", TINY_RECIPE)
     project.run("git", "add", "--all")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from pipeline import plots_page
 from tests.e2e.project import Project
 
 pytestmark = pytest.mark.long
@@ -39,3 +43,29 @@ def test_plots_diff_overlays_the_curves_and_sets_the_pictures_side_by_side(proje
         assert (anchors["<DVC_METRIC_X_LABEL>"], anchors["<DVC_METRIC_Y_LABEL>"]) == ("kimg", label)
         assert {point["rev"] for point in anchors["<DVC_METRIC_DATA>"]} == {"HEAD", slow}
     assert [picture["revisions"] for picture in plots["plots/samples.png"]] == [["HEAD"], [slow]]
+
+
+def test_plots_show_draws_the_rejects_and_the_measures(project: Project) -> None:
+    plots = json.loads(project.run("dvc", "plots", "show", "--json"))["data"]
+    rejects, histograms = (plots[name][0]["content"] for name in ("rejects", "histograms"))
+    figures = json.loads((project.folder / "metrics/filter.json").read_text())
+    counts = {bar["reason"]: int(bar["count"]) for bar in rejects["data"]["values"]}
+    assert {f"rejected.{reason}": count for reason, count in counts.items() if count} == {
+        name: count for name, count in figures.items() if name.startswith("rejected.")
+    }
+    readable = figures["input"] - counts["unreadable"]
+    drawn: Counter[str] = Counter()
+    for one in histograms["data"]["values"]:
+        drawn[one["measure"]] += int(one["count"])
+    assert drawn == dict.fromkeys(("blur", "sharpness", "contrast", "noise"), readable)
+    for chart in (rejects, histograms):
+        assert "<DVC_METRIC" not in json.dumps(chart), "an anchor of the template was not filled"
+
+
+def test_plots_show_writes_a_page_that_needs_no_network(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(plots_page.page())
+    words = ("--html-template", str(tmp_path / "page.html"), "--out", str(tmp_path / "shown"))
+    page = Path(project.run("dvc", "plots", "show", *words).split("file://")[-1].strip()).read_text()
+    assert "Rejects by reason" in page
+    assert "Measures of all images" in page
+    assert re.findall(r"<(?:script|link)\s[^>]*(?:src|href)=[^>]*>", page) == []

@@ -27,6 +27,8 @@ def test_every_pinned_output_is_there(project: Project) -> None:
     for path in (
         *(
             "data/verdicts.parquet",
+            "plots/rejects.csv",
+            "plots/histograms.csv",
             "plots/losses.csv",
             "plots/samples.png",
             "reports/filter.html",

@@ -181,6 +181,13 @@ def test_no_such_image(named, name):
     assert "\x1b" not in str(fault.value)
 
 
+def test_an_image_is_found_by_its_url_and_by_what_is_shown_of_it():
+    urls = ["https://a.example/1.png?token=one", "https://a.example/2.png?token=two"]
+    verdicts = pa.table({"row": [0, 1], "path": urls, "id": ["a" * 64, "b" * 64]})
+    for name in (urls[1], "https://a.example/2.png?token=***"):
+        assert [verdict["row"] for verdict in find_images(verdicts, name)] == [1]
+
+
 def test_what_was_asked_of_every_image_is_no_repair(heap, repairs_of, params):
     rows = heap.verdicts.to_pylist()
     verdicts = repairs_of(heap.verdicts, ["toned" if row["path"].startswith("<not cured>") else None for row in rows])
@@ -195,11 +202,19 @@ def test_where_a_crawled_image_came_from(heap, params, tmp_path):
     rows = [
         {**row, **nothing} for shard in shard_paths(heap.raw) for row in read_rows(shard, ["row", "image", "error"])
     ]
-    rows[0] |= {"url": "https://a.example/1.png", "page_url": "https://a.example/\x1b", "http_status": 200}
+    rows[0] |= {
+        "url": "https://a.example/1.png",
+        "page_url": "https://a.example/\x1b?token=hunter2",
+        "http_status": 200,
+    }
     write_shard(tmp_path / "00000.parquet", iter(rows), CRAWLED_SCHEMA)
     verdict = heap.verdicts.slice(0, 1).to_pylist()[0]
     lines = explain(verdict, heap.verdicts, tmp_path, params.filter).splitlines()
-    assert lines[2:5] == ["  kept as it is", "  url: https://a.example/1.png", "  page url: https://a.example/\\x1b"]
+    assert lines[2:5] == [
+        "  kept as it is",
+        "  url: https://a.example/1.png",
+        "  page url: https://a.example/\\x1b?token=***",
+    ]
     assert lines[5] == "  http status: 200"
 
 

@@ -1,0 +1,63 @@
+"""Before `dvc repro`: refuse a dataroot that DVC can't hash, which it does before the import may tell good from bad.
+
+DVC opens every file of a folder, links' targets too: it waits for a pipe for ever, never comes to the end of a device,
+and ends at a socket, a link to nowhere and a name that is no UTF-8.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import ParamsError, StageError
+from pipeline.messages import shown
+from pipeline.params import load_params
+
+KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+def require_hashable(dataroot: Path) -> None:
+    """Raise StageError where DVC can't hash a dataroot; one that does not exist is for the import to tell."""
+    if found := list(_unhashable(dataroot)):
+        path, why = found[0]
+        more = f", nor {len(found) - 1} more" if len(found) > 1 else ""
+        raise StageError(
+            f"dataroot {dataroot}: DVC can't hash {str(path)!r} ({why}){more}; remove what is no plain file, or make "
+            "an archive of the folder and name that"
+        )
+
+
+def _unhashable(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the path of all that DVC can't hash, and why, in sorted order; as DVC, enter no folder by a link."""
+    names = sorted(Path(folder, name) for folder, _, files in os.walk(root) for name in files)
+    for path in names if root.is_dir() else [root] if root.exists() else []:
+        if why := _fault(path):
+            yield path, why
+
+
+def _fault(path: Path) -> str | None:
+    """Return why DVC can't hash a file, None where it can."""
+    try:
+        str(path).encode()
+        mode = path.stat().st_mode
+    except UnicodeEncodeError:
+        return "a name that is no UTF-8"
+    except OSError as fault:
+        return (fault.strerror or "unreadable").lower()
+    return None if stat.S_ISREG(mode) else KINDS[stat.S_IFMT(mode)]
+
+
+def main() -> None:
+    """Check the dataroot of params.yaml: exit code 0, 1 where DVC can't hash it, 2 for bad params."""
+    try:
+        require_hashable(Path(load_params().dataroot))
+    except (ParamsError, StageError) as fault:
+        print(shown(fault), file=sys.stderr)
+        sys.exit(2 if isinstance(fault, ParamsError) else 1)
+
+
+if __name__ == "__main__":
+    main()
