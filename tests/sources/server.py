@@ -126,6 +126,9 @@ class Handler(BaseHTTPRequestHandler):
     def on_never(self) -> None:
         self.reply(b"", 503, Retry_After="86400")
 
+    def on_enough(self) -> None:
+        self.reply(b"", 429, Retry_After="3600")
+
     def on_page(self) -> None:
         self.reply(b"<html>", Content_Type="image/png")
 
@@ -219,6 +222,10 @@ class Handler(BaseHTTPRequestHandler):
     def on_old_posts(self) -> None:
         self.reply(b"", 302, Location=self.path.replace("old-", ""))
 
+    def on_aside(self) -> None:
+        """Another server's, of the same number."""
+        self.reply(b"", 302, Location=f"{self.server.aside}/{self.number()}")
+
     def on_loop(self) -> None:
         self.reply(b"", 302, Location="/loop/back" if self.path == "/loop" else "/loop")
 
@@ -254,6 +261,7 @@ class Server(ThreadingHTTPServer):
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.edition = 0
         self.failing: set[str] = set()
+        self.aside = ""
         self.pages: set[str] = set()
         self.robots, self.robots_status = b"User-agent: *\nDisallow: /forbidden/\n", 200
 

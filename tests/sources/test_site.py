@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from pipeline.sources.site import Gives, Site, page_gives
 from pipeline.sources.store import Page, Store
 from pipeline.sources.urls import Wanted
 from pipeline.workers import Workers
-from tests.sources.server import Server, serving
+from tests.sources.server import Server
 
 PAGES = {
     "kind": "site",
@@ -37,12 +36,6 @@ BOARD = {
         "fields": {"artist": "tag.artist", "rating": "rating", "none": "nothing"},
     },
 }
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture
