@@ -58,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
             kind = "broken"
         if self.path in self.server.pages:
             kind = "page"
+        if self.path in self.server.files:
+            kind = "file"
         try:
             getattr(self, f"on_{kind}", self.on_missing)()
         except (BrokenPipeError, ConnectionResetError):
@@ -72,6 +74,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def number(self) -> int:
         return int(self.path.rsplit("/", 1)[1].split(".")[0])
+
+    def on_file(self) -> None:
+        self.reply(self.server.files[self.path])
 
     def on_robots(self) -> None:
         self.reply(self.server.robots, self.server.robots_status, Content_Type="text/plain")
@@ -261,6 +266,7 @@ class Server(ThreadingHTTPServer):
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.edition = 0
         self.failing: set[str] = set()
+        self.files: dict[str, bytes] = {}
         self.aside = ""
         self.pages: set[str] = set()
         self.robots, self.robots_status = b"User-agent: *\nDisallow: /forbidden/\n", 200
