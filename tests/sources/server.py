@@ -87,9 +87,29 @@ class Handler(BaseHTTPRequestHandler):
     def on_image(self) -> None:
         self.reply(picture(self.number()), Content_Type="image/png")
 
+    def linger(self, seconds: float) -> None:
+        """Take one's time, and note how many do at once; that ends before the answer, which another may follow."""
+        with self.server.lock:
+            self.server.lingering += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.lingering)
+        time.sleep(seconds)
+        with self.server.lock:
+            self.server.lingering -= 1
+
     def on_slowish(self) -> None:
-        time.sleep(0.02)
+        self.linger(0.02)
         self.on_image()
+
+    def on_slow(self) -> None:
+        self.linger(0.8)
+        self.on_image()
+
+    def on_tree(self) -> None:
+        """A page with an image, and links to fifteen further pages."""
+        self.linger(0.02)
+        number = self.number()
+        links = "".join(f'<a href="/tree/{15 * number + child}">on</a>' for child in range(1, 16))
+        self.reply(f'{links} <img src="/slowish/{number}.png">'.encode(), Content_Type="text/html")
 
     def on_tagged(self) -> None:
         """An image with an ETag, which `server.edition` changes."""
@@ -258,12 +278,14 @@ class Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), Handler)
+        self.host = host
         self.asked: Counter[str] = Counter()
         self.times: dict[str, list[float]] = {}
         self.agents: set[str] = set()
         self.lock, self.closing = threading.Lock(), threading.Event()
+        self.lingering = self.most_at_once = 0
         self.edition = 0
         self.failing: set[str] = set()
         self.files: dict[str, bytes] = {}
@@ -273,7 +295,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://{self.host}:{self.server_port}"
 
     def encrypt(self, certificate: Path) -> None:
         """Speak HTTPS from now on, by a .pem with the key in it."""
@@ -301,8 +323,8 @@ def write_certificate(path: Path, host: str) -> None:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    with Server() as server:
+def serving(host: str = "127.0.0.1") -> Iterator[Server]:
+    with Server(host) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

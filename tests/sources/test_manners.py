@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
+from statistics import mean, median
 
 import pytest
 
@@ -80,3 +82,62 @@ def test_a_wait_that_is_asked_for_last_is_kept_by_the_next(server: Server, crawl
     assert [rows[url]["error"] for url in urls] == ["4xx", "4xx"]
     (first,), (second,) = (server.times[f"/later/{number}.png"] for number in range(2))
     assert second - first >= 1.0
+
+
+@pytest.mark.parametrize("per_host", [1, 3])
+def test_no_more_requests_at_once_than_a_host_may_get(server: Server, crawl: CrawlParams, per_host: int) -> None:
+    few = crawl.model_copy(update={"per_host": per_host, "concurrency": 16, "obey_robots": False})
+    fetch([f"{server.address}/slowish/{number}.png" for number in range(30)], few)
+    assert server.most_at_once == per_host
+
+
+def test_no_more_pages_and_images_of_a_site_at_once_than_a_host_may_get(server: Server, crawl: CrawlParams) -> None:
+    few = crawl.model_copy(update={"per_host": 3, "obey_robots": False})
+    recipe = {"start": [f"{server.address}/tree/0"], "follow": {"css": "a"}, "images": {"css": "img"}, "max_depth": 1}
+    assert len(fetch_site(recipe, few)) == 16
+    assert server.most_at_once == 3
+
+
+def test_requests_in_all_are_bounded_too(server: Server, crawl: CrawlParams) -> None:
+    few = crawl.model_copy(update={"per_host": 8, "concurrency": 2, "obey_robots": False})
+    fetch([f"{server.address}/slowish/{number}.png" for number in range(20)], few)
+    assert server.most_at_once == 2
+
+
+def test_a_slow_server_is_asked_less_often_than_a_fast_one(server: Server, crawl: CrawlParams) -> None:
+    """AutoThrottle: by the delay alone, most requests would be as close to each other as to the fast one."""
+    paced = crawl.model_copy(update={"delay": 0.05, "per_host": 4, "timeout": 10.0, "obey_robots": False})
+    with serving() as slow:
+        fetch([f"{server.address}/image/{number}.png" for number in range(24)], paced)
+        fetch([f"{slow.address}/slow/{number}.png" for number in range(16)], paced)
+        # Until its first answer is there, nothing is known of how slow it is.
+        assert median(gaps(slow)[4:]) > max(0.12, median(gaps(server))), "0.8 s for 4 at once are 0.2 s"
+
+
+def test_retries_come_later_and_later_and_not_all_together(server: Server, crawl: CrawlParams) -> None:
+    backoff = 0.4
+    patient = crawl.model_copy(
+        update={"backoff": backoff, "retries": 2, "per_host": 24, "concurrency": 24, "obey_robots": False}
+    )
+    fetch([f"{server.address}/broken/{number}" for number in range(24)], patient)
+    assert {len(times) for times in server.times.values()} == {3}
+    first, second = zip(*([b - a for a, b in pairwise(times)] for times in server.times.values()), strict=True)
+    late = 0.1  # a request may be noticed as much too late, and the next one not
+    assert min(first) > 0.5 * backoff - late
+    assert min(second) > 1.0 * backoff - late
+    assert mean(second) > 1.4 * mean(first)
+    assert min(first) < 0.85 * backoff, "of as many, some are sooner than the backoff, if it is jittered"
+    assert max(first) - min(first) > 0.25 * backoff
+
+
+def test_a_retry_waits_no_longer_than_max_wait(server: Server, crawl: CrawlParams) -> None:
+    hasty = crawl.model_copy(update={"backoff": 60.0, "max_wait": 0.2, "retries": 2, "obey_robots": False})
+    started = time.monotonic()
+    fetch([f"{server.address}/broken/1"], hasty)
+    assert server.asked.total() == 3
+    assert time.monotonic() - started < 25
+
+
+def gaps(server: Server) -> list[float]:
+    """Return the seconds between one request to a server and the next."""
+    return [b - a for a, b in pairwise(sorted(moment for times in server.times.values() for moment in times))]
