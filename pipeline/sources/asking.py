@@ -143,6 +143,7 @@ class Asker(Spider):
         super().__init__()
         self.params, self.takedown = params, takedown
         self._slots = asyncio.Semaphore(params.concurrency)
+        self._away: dict[str, tuple[float, Answer]] = {}  # hosts that want longer than max_wait: until when, and how
 
     async def work(self) -> None:
         """Do all that there is to do."""
@@ -170,13 +171,32 @@ class Asker(Spider):
             await asyncio.sleep(max(0.0, host.not_before - time.monotonic()))
             async with self._slots:
                 answer = await self._ask(asked)
+            if answer.worth_retrying and answer.wait:
+                self._heed(host, answer)
             if not answer.worth_retrying or attempt == self.params.retries or answer.wait > self.params.max_wait:
                 break
-            if answer.wait:
-                host.not_before = time.monotonic() + answer.wait
             pause = self.params.backoff * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
             await asyncio.sleep(max(answer.wait, min(pause, self.params.max_wait)))
         return answer
+
+    def _heed(self, host: Host, answer: Answer) -> None:
+        """Note how long a host wants to be left alone: waited for, or if that is too long, its URLs are not asked for.
+
+        Then it is the host that said so that is meant, which a redirect may have led to.
+        """
+        until = time.monotonic() + answer.wait
+        if answer.wait > self.params.max_wait:
+            self._away[_netloc(answer.fetched.final_url)] = until, answer
+        else:
+            host.not_before = max(host.not_before, until)
+
+    def _said_before(self, url: str) -> Answer | None:
+        """Return what the host of a URL said to another one, where it wants to be left alone still."""
+        until, answer = self._away.get(_netloc(url), (0.0, None))
+        left = until - time.monotonic()
+        if answer is None or left <= 0:
+            return None
+        return replace(answer, fetched=replace(answer.fetched, fetched_at=time.time(), final_url=url), wait=left)
 
     async def _ask(self, asked: Pending) -> Answer:
         """Ask once, through redirects."""
@@ -187,7 +207,7 @@ class Asker(Spider):
                 return _failed(TAKEN_DOWN, url)
             if not _is_web(url):
                 return _failed("bad url" if url == asked.url else "unsafe redirect", url)
-            answer = await self._get(url, asked)
+            answer = self._said_before(url) or await self._get(url, asked)
             if isinstance(answer, Answer):
                 return answer
             url = answer
@@ -248,6 +268,10 @@ def _is_web(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         return False
+
+
+def _netloc(url: str | None) -> str:
+    return urlsplit(url or "").netloc.lower()
 
 
 def _text(value: bytes) -> str:

@@ -45,6 +45,18 @@ class Choice(Section):
         return pattern
 
 
+class Links(Choice):
+    """Which links to follow; by their pattern alone where no selector is given."""
+
+    css: str = "a"
+
+
+class Pictures(Choice):
+    """Which images to take; by their pattern alone where no selector is given."""
+
+    css: str = "img"
+
+
 class Json(Section):
     """How a JSON API pages through its images; start has {page} where the number goes.
 
@@ -77,8 +89,8 @@ class Site(Section):
     kind: Literal["site"]
     start: Annotated[list[str], Field(min_length=1)]
     allowed_hosts: Annotated[list[str], Field(min_length=1)]
-    follow: Choice | None = None
-    images: Choice | None = None
+    follow: Links | None = None
+    images: Pictures | None = None
     api: Json | None = None
     licence: str | None = None
     max_depth: Annotated[int, Field(ge=0)] = 3

@@ -33,6 +33,7 @@ class Surveyor(Asker):
         super().__init__(params, takedown)
         self._store, self._key, self._site = store, key, Site.model_validate(site)
         self._hosts: dict[str, Host] = {}
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._bar = tqdm(desc="pages", unit="page", mininterval=1.0, dynamic_ncols=True)
 
     async def work(self) -> None:
@@ -42,8 +43,11 @@ class Surveyor(Asker):
         self._bar.close()
 
     async def _look(self, page: Page) -> None:
-        host = self._hosts.setdefault(urlsplit(page.url).netloc, Host())
-        answer = await self.insist(host, Pending(page.url, None, None))
+        name = urlsplit(page.url).netloc
+        host = self._hosts.setdefault(name, Host())
+        # No more wait for it than may ask it: whoever waits further in would not learn that it wants to be left alone.
+        async with self._turns.setdefault(name, asyncio.Semaphore(self.params.per_host)):
+            answer = await self.insist(host, Pending(page.url, None, None))
         gives = self._read_page(page, answer)
         passing = answer.passing or answer.response is not None
         if gives.reason and passing and self._site.api and not self._in_a_hole(page, self._site.api.max_failures):

@@ -58,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
             kind = "broken"
         if self.path in self.server.pages:
             kind = "page"
+        if self.path in self.server.files:
+            kind = "file"
         try:
             getattr(self, f"on_{kind}", self.on_missing)()
         except (BrokenPipeError, ConnectionResetError):
@@ -73,6 +75,9 @@ class Handler(BaseHTTPRequestHandler):
     def number(self) -> int:
         return int(self.path.rsplit("/", 1)[1].split(".")[0])
 
+    def on_file(self) -> None:
+        self.reply(self.server.files[self.path])
+
     def on_robots(self) -> None:
         self.reply(self.server.robots, self.server.robots_status, Content_Type="text/plain")
 
@@ -82,9 +87,29 @@ class Handler(BaseHTTPRequestHandler):
     def on_image(self) -> None:
         self.reply(picture(self.number()), Content_Type="image/png")
 
+    def linger(self, seconds: float) -> None:
+        """Take one's time, and note how many do at once; that ends before the answer, which another may follow."""
+        with self.server.lock:
+            self.server.lingering += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.lingering)
+        time.sleep(seconds)
+        with self.server.lock:
+            self.server.lingering -= 1
+
     def on_slowish(self) -> None:
-        time.sleep(0.02)
+        self.linger(0.02)
         self.on_image()
+
+    def on_slow(self) -> None:
+        self.linger(0.8)
+        self.on_image()
+
+    def on_tree(self) -> None:
+        """A page with an image, and links to fifteen further pages."""
+        self.linger(0.02)
+        number = self.number()
+        links = "".join(f'<a href="/tree/{15 * number + child}">on</a>' for child in range(1, 16))
+        self.reply(f'{links} <img src="/slowish/{number}.png">'.encode(), Content_Type="text/html")
 
     def on_tagged(self) -> None:
         """An image with an ETag, which `server.edition` changes."""
@@ -125,6 +150,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def on_never(self) -> None:
         self.reply(b"", 503, Retry_After="86400")
+
+    def on_enough(self) -> None:
+        self.reply(b"", 429, Retry_After="3600")
 
     def on_page(self) -> None:
         self.reply(b"<html>", Content_Type="image/png")
@@ -219,6 +247,10 @@ class Handler(BaseHTTPRequestHandler):
     def on_old_posts(self) -> None:
         self.reply(b"", 302, Location=self.path.replace("old-", ""))
 
+    def on_aside(self) -> None:
+        """Another server's, of the same number."""
+        self.reply(b"", 302, Location=f"{self.server.aside}/{self.number()}")
+
     def on_loop(self) -> None:
         self.reply(b"", 302, Location="/loop/back" if self.path == "/loop" else "/loop")
 
@@ -246,20 +278,24 @@ class Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), Handler)
+        self.host = host
         self.asked: Counter[str] = Counter()
         self.times: dict[str, list[float]] = {}
         self.agents: set[str] = set()
         self.lock, self.closing = threading.Lock(), threading.Event()
+        self.lingering = self.most_at_once = 0
         self.edition = 0
         self.failing: set[str] = set()
+        self.files: dict[str, bytes] = {}
+        self.aside = ""
         self.pages: set[str] = set()
         self.robots, self.robots_status = b"User-agent: *\nDisallow: /forbidden/\n", 200
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://{self.host}:{self.server_port}"
 
     def encrypt(self, certificate: Path) -> None:
         """Speak HTTPS from now on, by a .pem with the key in it."""
@@ -287,8 +323,8 @@ def write_certificate(path: Path, host: str) -> None:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    with Server() as server:
+def serving(host: str = "127.0.0.1") -> Iterator[Server]:
+    with Server(host) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

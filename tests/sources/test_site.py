@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from pipeline.sources.site import Gives, Site, page_gives
 from pipeline.sources.store import Page, Store
 from pipeline.sources.urls import Wanted
 from pipeline.workers import Workers
-from tests.sources.server import Server, serving
+from tests.sources.server import Server
 
 PAGES = {
     "kind": "site",
@@ -37,12 +36,6 @@ BOARD = {
         "fields": {"artist": "tag.artist", "rating": "rating", "none": "nothing"},
     },
 }
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture
@@ -82,6 +75,19 @@ def test_pages_are_followed_as_deep_as_the_recipe_says(server: Server, crawl: Cr
 def test_the_first_pages_are_those_nearest_to_the_start(server: Server, crawl: CrawlParams) -> None:
     fetch(PAGES | {"start": [f"{server.address}/gallery/1.html"], "max_pages": 4, "max_depth": 9}, crawl)
     assert pages_asked(server) == [1, 2, 3, 4]
+
+
+def test_patterns_alone_choose(server: Server, crawl: CrawlParams) -> None:
+    by_pattern = {"follow": {"pattern": "/gallery/2[.]"}, "images": {"pattern": "/image/[1-3][.]png$"}}
+    rows = fetch(PAGES | {"start": [f"{server.address}/gallery/1.html"]} | by_pattern, crawl)
+    assert pages_asked(server) == [1, 2]
+    assert list(rows) == ["1.png", "2.png", "3.png"], "and not 99.png, which each page has"
+
+
+def test_without_a_choice_all_links_and_images_count(server: Server) -> None:
+    body = b'<a href="/1"><a name="top"><link href="/2"><img src="/3.png"><img><video src="/4.mp4">'
+    assert gives(PAGES | {"follow": {}, "images": {}}, body).links == ["http://127.0.0.1/1"]
+    assert [image.url for image in gives(PAGES | {"images": {}}, body).images] == ["http://127.0.0.1/3.png"]
 
 
 def test_an_api_is_paged_through_to_its_end(server: Server, crawl: CrawlParams) -> None:
