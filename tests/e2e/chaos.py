@@ -33,8 +33,6 @@ PARAMS = {
     "train": {"cpu_processes": 2, "checkpoint_minutes": 0.005, "log_steps": 10, "quick_kid_kimg": 1.0},
     "evaluate": {"n_generated": 64, "n_real": 64},
 }
-IMAGES = 700  # two shards
-
 MOST_KILLS = 5  # in a round
 AGAIN = 0.5  # how likely the next attempt is killed too
 PATIENCE = 400.0  # seconds that a command may take to end after a kill, or to complete
@@ -57,11 +55,11 @@ class Kill(NamedTuple):
         return f"{self.victim} by {self.signal} in {self.stage} at {self.seconds:.1f} s"
 
 
-def new_project(root: Path, folder: Path) -> Project:
-    """Return a project that has not run, in a folder of its own."""
+def new_project(root: Path, folder: Path, images: int) -> Project:
+    """Return a project of so many images that has not run, in a folder of its own."""
     project = make_project(root, folder)
     project.edit("params.yaml", PARAMS)
-    project.edit("data/builtin.yaml", {"count": IMAGES})
+    project.edit("data/builtin.yaml", {"count": images})
     project.run("git", "commit", "--quiet", "--all", "--message", "chaos")
     return project
 
@@ -222,9 +220,9 @@ def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
     return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
 
 
-def chaos(root: Path, scratch: Path, rounds: int, seed: int) -> int:
+def chaos(root: Path, scratch: Path, rounds: int, seed: int, images: int) -> int:
     """Play so many rounds in a scratch folder, print a line for each, and return how many went wrong."""
-    fresh = new_project(root, scratch / "fresh")
+    fresh = new_project(root, scratch / "fresh", images)
     undisturbed = copied(fresh, scratch / "undisturbed")
     began = time.monotonic()
     undisturbed.run("dvc", "repro")
@@ -258,9 +256,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=30)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--images", type=int, default=2000, help="drawn faces; 500 are a shard")
     told = options.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
-    wrong = chaos(ROOT, scratch, told.rounds, told.seed)
+    wrong = chaos(ROOT, scratch, told.rounds, told.seed, told.images)
     if not wrong:
         shutil.rmtree(scratch)
     sys.exit(bool(wrong))
