@@ -99,9 +99,13 @@ def _read_file(path: bytes, max_bytes: int) -> tuple[bytes | None, str | None]:
     """Return (bytes, None) or (None, reason); a file swapped for a link or a pipe since it was listed is refused."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 return None, "not a file"
-            data = file.read(max_bytes + 1)
+            # Space is made for as much as is asked for; of a file that has grown since, the rest is read as well.
+            data = file.read(min(status.st_size, max_bytes) + 1)
+            if len(data) > status.st_size:
+                data += file.read(max_bytes + 1 - len(data))
     except OSError as fault:
         return None, _reason(fault)
     return (None, "too large") if len(data) > max_bytes else (data, None)
