@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -78,19 +79,20 @@ def test_a_redirect_from_outside_to_within_is_refused_and_never_asked(
     (tmp_path / "outside/sitecustomize.py").write_text(SITECUSTOMIZE)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'outside'}{os.pathsep}{root}")
     public = crawl.model_copy(update={"allow_private": False, "retries": 0})
-    try:
-        with serving(OUTSIDE) as other:
-            server.aside, other.aside = f"{other.address}/image", f"{server.address}/image"
-            lured = [f"{other.address}/aside/{number}.png" for number in range(3)]
-            honest = f"{other.address}/image/4.png"
-            rows = fetch([*lured, honest], public)
-            assert (rows[honest]["error"], rows[honest]["image"]["bytes"]) == (None, picture(4)), "it counts as public"
-            assert [rows[url]["error"] for url in lured] == ["private address"] * 3
-            assert [rows[url]["final_url"] for url in lured] == [f"{other.aside}/{number}" for number in range(3)]
-            assert not server.asked, "not even for its robots.txt"
-            assert {row["error"] for row in fetch(lured, crawl).values()} == {None}, "allow_private follows them"
-    except OSError as fault:
-        pytest.skip(f"this system has no {OUTSIDE}: {fault}")
+    with ExitStack() as stack:
+        try:
+            other = stack.enter_context(serving(OUTSIDE))
+        except OSError as fault:
+            pytest.skip(f"this system has no {OUTSIDE}: {fault}")
+        other.aside = f"{server.address}/image"
+        lured = [f"{other.address}/aside/{number}.png" for number in range(3)]
+        honest = f"{other.address}/image/4.png"
+        rows = fetch([*lured, honest], public)
+        assert (rows[honest]["error"], rows[honest]["image"]["bytes"]) == (None, picture(4)), "it counts as public"
+        assert [rows[url]["error"] for url in lured] == ["private address"] * 3
+        assert [rows[url]["final_url"] for url in lured] == [f"{other.aside}/{number}" for number in range(3)]
+        assert not server.asked, "not even for its robots.txt"
+        assert {row["error"] for row in fetch(lured, crawl).values()} == {None}, "allow_private follows them"
 
 
 def test_the_progress_line_tells_images_bytes_failures_and_what_is_left(
