@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,14 @@ def _no_room(fault: Exception, path: Path, temporary: Path) -> str | None:
 
 
 def empty_folder(folder: Path) -> None:
-    """Make a folder, without what is in it where there is one; OSError where that can't be removed."""
-    with suppress(FileNotFoundError):
+    """Make a folder, without what is in it where there is one; OSError that names it where that can't be removed."""
+    try:
         shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as fault:
+        fault.filename = str(folder)  # rmtree's is a bare name within it
+        raise
     folder.mkdir(parents=True)
 
 

@@ -148,8 +148,31 @@ def test_a_read_only_disk_is_named(
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     assert left.value.code == 1
     told = capsys.readouterr().err
-    assert told.startswith("filter: ")
-    assert told.endswith("00000.parquet can't be read or written: Read-only file system\n")
+    assert told == f"filter: {small_disk / 'clean'} can't be read or written: Read-only file system\n"
+
+
+@pytest.mark.long
+def test_a_stage_whose_output_folder_is_read_only_says_so_and_leaves_what_is_there(
+    small_disk: Path, root: Path, tmp_path: Path
+) -> None:
+    """By a mount: root, as which tests may run, has every right that a mode could deny."""
+    project = make_project(root, tmp_path / "project")
+    command = (sys.executable, "-m", "stages.crawl_import")
+    project.run(*command)
+    raw = project.folder / "data" / "raw"
+    before = digests(raw)
+    subprocess.run(["mount", "--bind", raw, raw], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", raw], check=True)
+    try:
+        printed = project.run(*command, fails=True)
+        assert digests(raw) == before
+    finally:
+        subprocess.run(["umount", "--lazy", raw], check=True)
+    (told,) = (line for line in printed.splitlines() if line.startswith("crawl-import: "))
+    assert told == "crawl-import: data/raw can't be read or written: Read-only file system"
+    assert "Traceback" not in printed
+    project.run(*command)
+    assert digests(raw) == before
 
 
 def digests(folder: Path) -> dict[str, str]:

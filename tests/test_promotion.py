@@ -67,7 +67,11 @@ def test_the_champion_has_its_run_its_figures_and_its_weights(promoted: Made) ->
     client = MlflowClient(tracking_uri())
     champion = client.get_model_version_by_alias("anime-dcgan", "champion")
     assert (str(champion.version), champion.run_id) == ("2", promoted.run_ids["brave"])
-    assert champion.tags["kid_lite0_raw"] == "90.0 ± 1.0"
+    assert champion.tags == {
+        "run": promoted.run_ids["brave"],
+        "kid_lite0_raw": "90.0 ± 1.0",
+        "data": "the digest of brave",
+    }
     (output,) = client.get_run(champion.run_id).outputs.model_outputs
     logged = client.get_logged_model(output.model_id)
     assert logged.params["lr"] == "0.2"

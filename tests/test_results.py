@@ -93,8 +93,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, params: Params):
     for name, lr, kid in (("first", 0.1, 100.0), ("brave", 0.2, 90.0)):
         netG = Generator(nz=4, ngf=2, nc=3, image_size=32)
         netG(sample_noise(8, 4, 1))
-        sizes = {"nz": "4", "ngf": "2", "nc": "3", "image_size": "32"}
-        save_weights(Path("weights.safetensors"), netG.eval(), sizes)
+        metadata = {"nz": "4", "ngf": "2", "nc": "3", "image_size": "32", "data": f"the digest of {name}"}
+        save_weights(Path("weights.safetensors"), netG.eval(), metadata)
         weights[name] = Path("weights.safetensors").read_bytes()
         Path("figures.json").write_text(json.dumps({"kid_lite0_raw": kid, "kid_lite0_raw_se": 1.0}))
         Path("params.yaml").write_text(f"nz: 4\nlr: {lr}\nseed: 0\nevaluate:\n  generator: last\n")

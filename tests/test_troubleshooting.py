@@ -15,7 +15,7 @@ from pipeline.sources.takedown import TAKEN_DOWN
 
 # What is shown to the user; any other exception is a fault of the code, and has no cure but mending it.
 SHOWN = {
-    *("ParamsError", "StageError", "StoreError", "DivergedError", "CollapsedError"),
+    *("ParamsError", "StageError", "StoreError", "DivergedError", "CollapsedError", "TooFewImagesError"),
     *("DecodeError", "BadParameter", "_refusal"),
 }
 # pydantic turns the ValueErrors of these into a ParamsError.
@@ -48,7 +48,9 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and name_of(node.exc.func) in SHOWN:
             yield node.exc
-        elif isinstance(node, ast.Call) and any(name_of(word.value) == "stderr" for word in node.keywords):
+        elif isinstance(node, ast.Call) and (
+            name_of(node.func) == "exit" or any(name_of(word.value) == "stderr" for word in node.keywords)
+        ):
             yield node
         elif is_validator(node):
             faults = (one.exc for one in ast.walk(node) if isinstance(one, ast.Raise))
@@ -82,6 +84,12 @@ def test_every_message_has_its_cure(root: Path, entries: list[str]) -> None:
     assert not missing, "docs/troubleshooting.md lacks, with these very words and a cure:\n" + "\n".join(missing)
 
 
+def test_no_kind_of_fault_is_left_out(root: Path) -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (root / "pipeline").rglob("*.py")]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert {node.name for node in classes if {*map(name_of, node.bases)} & SHOWN} <= SHOWN
+
+
 def test_every_reason_is_told(entries: list[str]) -> None:
     reasons = {*DROP_RULES, *COPY_RULES, TAKEN_DOWN, *faults.PASSING, *(reason for _, reason in faults.REASONS)}
     assert {reason for reason in reasons if not any(f"`{reason}`" in entry for entry in entries)} == set()
@@ -90,4 +98,8 @@ def test_every_reason_is_told(entries: list[str]) -> None:
 def test_what_is_a_message() -> None:
     tree = ast.parse('raise StageError(f"{a} is gone{b:.1%}; do {c} " "again", hint="no") from None')
     assert [list(literals(call)) for call in calls(tree)] == [[" is gone", "; do ", " again"]]
+    assert [list(literals(call)) for call in calls(ast.parse('sys.exit(f"{a} is in use"); sys.exit(1)'))] == [
+        [" is in use"],
+        [],
+    ]
     assert not list(calls(ast.parse('raise KeyError("an inner affair")')))

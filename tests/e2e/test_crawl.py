@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from pipeline.records import read_rows
+from tests.documents import blocks
 from tests.e2e.project import Project
 from tests.sources.server import serving
 
@@ -16,16 +18,18 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def test_crawl(new_project: Callable[[], Project]) -> None:
+def test_crawl(new_project: Callable[[], Project], root: Path, tmp_path: Path) -> None:
     project = new_project()
     with serving() as server:
         lines = [f"{server.address}/tagged/{number}.png,https://a.example/{number}" for number in range(30)]
         lines += [f"{server.address}/{path}," for path in ("gone", "page.png", "noai/1.png", "forbidden/1.png")]
-        (project.folder / "urls.csv").write_text("\n".join(["url,page_url", *lines]))
-        haste = {"allow_private": True, "delay": 0.0, "backoff": 0.01}
-        project.edit("params.yaml", {"dataroot": "urls.csv", "crawl": haste})
+        (tmp_path / "urls.csv").write_text("\n".join(["url,page_url", *lines]))
+        project.edit("params.yaml", {"crawl": {"allow_private": True, "delay": 0.0, "backoff": 0.01}})
 
-        assert "crawl: 30 of 34 URLs gave an image" in project.run("dvc", "repro", "crawl-import")
+        # As docs/crawling.md has it, but for the stages behind the import.
+        (command,) = (words for block in blocks((root / "docs/crawling.md").read_text()) for words in block.commands)
+        command = [word.replace("/absolute/path", str(tmp_path)) for word in command]
+        assert "crawl: 30 of 34 URLs gave an image" in project.run(*command, "crawl-import")
         shard = project.folder / "data/raw/00000.parquet"
         first = shard.read_bytes()
         asked = server.asked.total()

@@ -15,7 +15,7 @@ from pipeline.sources.builtin import draw
 from tests.documents import NOT_RUN, blocks
 from tests.e2e.project import Project
 
-# crawling.md is run by test_crawl.py, which has a server.
+# The command of crawling.md is run by test_crawl.py, which has a server.
 DOCUMENTS = ("README.md", "docs/own_faces.md", "docs/filter_page.md", "docs/experiments.md", "docs/team.md")
 # What make does is done here already, and there is no .venv in a copy.
 SKIPPED = {"make", "source"}
