@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pipeline.cleaning.cache import read_cached, require_code, write_cached
 from pipeline.cleaning.hashing import phash, thumbnail
 from pipeline.cleaning.likeness import SIDE, Signatures, layout, signature
-from pipeline.cleaning.measures import Measures, measure
+from pipeline.cleaning.measures import Measures, measure_seen
 from pipeline.cleaning.repair import Damaged, asked_of_all, finish, holds, repair
+from pipeline.cleaning.views import net_views
 from pipeline.codec import Pixels, decode_trusted, encode_png
 from pipeline.params import FilterParams
 from pipeline.records import CLEAN_SCHEMA, read_groups, read_rows, write_shard
@@ -112,15 +113,20 @@ def _decoded(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[list[dict[str, An
 
 def _measured(pictures: Sequence[Pixels], image_size: int, params: FilterParams) -> Iterator[dict[str, Any]]:
     """Yield what is measured of each picture, columns of _CACHED_SCHEMA."""
-    measures = measure(pictures, image_size, params)
+    net = net_views(pictures, image_size)
+    measures = measure_seen(pictures, net, params)
     upright, mirrored = phash(np.stack([thumbnail(pixels) for pixels in pictures]))
-    for pixels, numbers, *hashes in zip(pictures, measures, upright.tolist(), mirrored.tolist(), strict=True):
+    for pixels, view, numbers, *hashes in zip(
+        pictures, net, measures, upright.tolist(), mirrored.tolist(), strict=True
+    ):
+        # Of a square picture, the net's view is what signature() reduces it to first.
+        whole = view if pixels.shape[0] == pixels.shape[1] >= len(view) == 2 * SIDE else pixels
         yield {
             **numbers._asdict(),
             "phash": hashes[0],
             "phash_mirrored": hashes[1],
             "layout": layout(pixels).tobytes(),
-            "signature": signature(pixels).tobytes(),
+            "signature": signature(whole).tobytes(),
         }
 
 

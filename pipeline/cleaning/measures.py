@@ -22,7 +22,7 @@ from pipeline.cleaning.views import (
     histograms,
     levels_of,
     luma,
-    net_view,
+    net_views,
     quantiles,
     work_view,
 )
@@ -55,12 +55,19 @@ class Measures(NamedTuple):
 def measure(pictures: Sequence[Pixels], image_size: int, params: FilterParams) -> list[Measures]:
     """Measure RGB uint8 (H, W, 3) each: style and sharpness as the net will see it, noise and blocks at the work size.
 
-    Of params only those named in MEASURED_BY count. The net sees all at one size, so there all are measured at once; in
-    integers, so that no result depends on the pictures beside it.
+    Of params only those named in MEASURED_BY count.
+    """
+    return measure_seen(pictures, net_views(pictures, image_size), params)
+
+
+def measure_seen(pictures: Sequence[Pixels], net: Stack, params: FilterParams) -> list[Measures]:
+    """Return measure() of pictures of which the net_views() are known.
+
+    The net sees all at one size, so there all are measured at once; in integers, so that no result depends on the
+    pictures beside it.
     """
     if not pictures:
         return []
-    net = np.stack([net_view(pixels, image_size) for pixels in pictures])
     gray = luma(net)
     levels, spans = levels_of(gray), span(gray)
     works = [work_view(pixels, params.work_side) for pixels in pictures]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,12 @@ def net_view(pixels: Pixels, image_size: int) -> Pixels:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return _resize(pixels[top : top + side, left : left + side], image_size, image_size)
+
+
+def net_views(pictures: Sequence[Pixels], image_size: int) -> Stack:
+    """Return the net_view() of each picture: RGB uint8 (N, image_size, image_size, 3)."""
+    views = [net_view(pixels, image_size) for pixels in pictures]
+    return np.array(views, np.uint8).reshape(-1, image_size, image_size, 3)
 
 
 def work_view(pixels: Pixels, work_side: int) -> Pixels:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.cleaning.likeness import difference, layout, layout_likeness, signature
+from pipeline.cleaning.views import net_view
 
 
 def compare(params, first, second):
@@ -85,3 +86,9 @@ def test_no_pairs_give_no_figures():
     none = np.zeros((0, 32, 32, 3), np.uint8)
     worst, tint = difference(none, none, 0.2)
     assert worst.shape == tint.shape == (0,)
+
+
+@pytest.mark.parametrize("side", [64, 65, 96, 200])
+def test_the_nets_view_of_a_square_has_the_same_signature(face, side):
+    pixels = face(1, side=side)
+    assert np.array_equal(signature(net_view(pixels, 64)), signature(pixels))
