@@ -12,12 +12,15 @@ import re
 _USERINFO = re.compile(r"""((?<=://)|(?<=https:/)|(?<=http:/))[^\s/?#"'<>]*@""")
 
 # A parameter of a query (or of a fragment) whose name says that its value is a secret, up to that value: access_token,
-# api_key, X-Amz-Signature, AWSAccessKeyId. The ; is that of &amp;.
+# api_key, PHPSESSID, X-Amz-Signature, AWSAccessKeyId. The ; is that of &amp;. Names are bounded, and so is the time.
 _SECRET = re.compile(
     r"""([?&;#](?:
-        [\w.-]*(?:token|secret|passw(?:or)?d|signature|credentials?|api-?key|accesskeyid)
-        |(?:[\w.-]*[_.-])?(?:key|sig|sign|pwd|pass|auth|authorization|jwt|session|sessionid)
-    )=)[^\s&#"'<>]+""",
+        [\w.%-]{0,60}(?:
+            token|secret|passw(?:or)?d|signature|credentials?|accesskeyid|oauth|bearer|hmac
+            |(?:api|auth|secret|access|private)[_-]?key|sess(?:ion)?_?id
+        )
+        |(?:[\w.%-]{0,60}[_.-])?(?:key|sig|sign|sid|pw|pwd|pass|auth|authorization|jwt|session|policy)
+    )(?:\[\w{0,60}\])?=)[^\s&#"'<>]+""",
     re.IGNORECASE | re.VERBOSE,
 )
 HIDDEN = "***"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "anime-dcgan"
+
+UNFINISHED = "mlflow.db.new"
 
 # What SQLite and MLflow say of a file that no try again will mend; the last of one whose making was cut off.
 DAMAGED = ("file is not a database", "database disk image is malformed", "_alembic_tmp_")
@@ -49,12 +53,19 @@ def _make_whole(database: Path) -> None:
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    unfinished = database.with_name(f".{database.name}.new")
-    for left in database.parent.glob(f"{unfinished.name}*"):  # by a process that was killed; SQLite's journal too
+    unfinished = paths.state_dir() / UNFINISHED
+    for left in unfinished.parent.glob(f"{UNFINISHED}*"):  # by a process that was killed; SQLite's journal too
         left.unlink()
     store = SqlAlchemyStore(f"sqlite:///{unfinished}", _artifacts())  # type: ignore[no-untyped-call]
     store.engine.dispose()
-    unfinished.replace(database)
+    beside = database.with_name(f".{database.name}.{secrets.token_hex(4)}")
+    shutil.move(unfinished, beside)  # which may be on another disk
+    try:
+        os.link(beside, database)  # a rename would take the place of what another checkout has made in the meantime
+    except FileExistsError:
+        pass
+    finally:
+        beside.unlink()
 
 
 def _experiment_id(client: MlflowClient) -> str:

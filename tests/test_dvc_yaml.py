@@ -17,7 +17,6 @@ PLUMBING = {
     "headline",
     "invocation",
     "lineage",
-    "messages",
     "mlflow_store",
     "params",
     "paths",

@@ -1,5 +1,6 @@
 """Against a real MLflow store: a SQLite file in a temporary folder."""
 
+import os
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import mlflow_store
-from pipeline.errors import StageError
+from pipeline.errors import StageError, StoreError
 from pipeline.mlflow_store import open_store
 from pipeline.params import Params
 from pipeline.tracking import stage_run
@@ -187,7 +188,7 @@ def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, root: Path
     code = f"import os\nos.chdir('{tmp_path}')\nfrom pipeline.mlflow_store import open_store\nwith open_store(): pass\n"
     command = [sys.executable, "-c", code]
     environment = {"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"}
-    unfinished = tmp_path / ".mlflow.db.new"
+    unfinished = tmp_path / ".pipeline" / "mlflow.db.new"
 
     first = subprocess.Popen(command, env=environment)
     while not (unfinished.exists() and unfinished.stat().st_size):
@@ -199,4 +200,18 @@ def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path, root: Path
 
     subprocess.run(command, env=environment, check=True)
     assert (tmp_path / "mlflow.db").exists()
-    assert list(tmp_path.glob(".mlflow.db*")) == []
+    assert not [path for path in tmp_path.rglob("*mlflow.db*") if path.name != "mlflow.db"]
+
+
+def test_a_store_that_another_checkout_has_made_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shared = tmp_path / "shared.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shared}")
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda *of: (shared.write_bytes(b"theirs"), link(*of)))
+    with pytest.raises(StoreError, match="is damaged"), open_store():
+        pass
+    assert shared.read_bytes() == b"theirs"
+    assert [path.name for path in tmp_path.glob("*shared*")] == ["shared.db"]

@@ -54,7 +54,8 @@ _MENDED_SCHEMA = pa.schema(
 # the pictures are small; where they are photographs, memory is what bounds them.
 _BATCH, _BATCH_BYTES = 64, 1 << 24
 
-# Rows to keep: the damage to repair, or None, and the measures.
+# Of a row that is kept: the damage to repair, or null, and the measures.
+KEPT_COLUMNS = ("row", "repair", *Measures._fields)
 Kept = Mapping[int, tuple[str | None, Measures]]
 
 
@@ -141,7 +142,7 @@ def read_signatures(wanted: tuple[Path, NDArray[np.int64]]) -> Signatures:
 
 
 class CleanJob(NamedTuple):
-    """What is to be written of a raw shard: the kept rows, each with the damage to repair or None, and its measures.
+    """What is to be written of a raw shard: the rows that are kept, as a table of KEPT_COLUMNS.
 
     cached: the file of pictures that were mended before; code: as in MeasureJob.
     """
@@ -150,7 +151,7 @@ class CleanJob(NamedTuple):
     target: Path
     cached: Path
     code: str
-    kept: Kept
+    kept: pa.Table
 
 
 def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[int, str]:
@@ -164,13 +165,15 @@ def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[in
     mended = {(done["row"], done["damage"]): done for done in (known.to_pylist() if known is not None else [])}
     before = len(mended)
     repaired: dict[int, str] = {}
+    rows_kept, damages, *columns = (job.kept[name].to_pylist() for name in KEPT_COLUMNS)
+    kept: Kept = dict(zip(rows_kept, zip(damages, map(Measures, *columns), strict=True), strict=True))
 
     def rows() -> Iterator[dict[str, Any]]:
         for group in read_groups(job.shard, ["row", "id", "path", "image", "split"]):
-            asked = [(row, *job.kept[row["row"]]) for row in group if row["row"] in job.kept]
+            asked = [(row, *kept[row["row"]]) for row in group if row["row"] in kept]
             new = (row for row, damage, _ in asked if damage is not None and (row["row"], damage) not in mended)
             for some, pictures in _decoded(new):
-                mended.update(_mend(some, pictures, job.kept, image_size, params))
+                mended.update(_mend(some, pictures, kept, image_size, params))
             for row, damage, measured in asked:
                 row["repair"] = None
                 if damage is not None:

@@ -23,15 +23,13 @@ from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 
 MAX_REDIRECTS = 10
 
-# What Scrapy has each request pass, and has no work here: a request brings its own headers, and is on no one's domain
-# but its own. RobotsTxtMiddleware gives way to Robots.
+# What Scrapy has each request pass, and has no work here. RobotsTxtMiddleware gives way to Robots.
 IDLE_MIDDLEWARES = tuple(
     f"scrapy.downloadermiddlewares.{name}"
     for name in (
         "offsite.OffsiteMiddleware",
         "robotstxt.RobotsTxtMiddleware",
         "httpauth.HttpAuthMiddleware",
-        "defaultheaders.DefaultHeadersMiddleware",
         "redirect.MetaRefreshMiddleware",
     )
 )

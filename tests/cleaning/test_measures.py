@@ -140,13 +140,14 @@ def test_every_shape_can_be_measured(shape, params):
     assert (found.height, found.width) == shape
 
 
-def test_no_measure_depends_on_the_pictures_beside_it(face, params):
+@pytest.mark.parametrize("image_size", [32, 64, 128])
+def test_no_measure_depends_on_the_pictures_beside_it(face, params, image_size):
     rng = np.random.default_rng(0)
     pictures = [face(seed, side=int(side)) for seed, side in enumerate(rng.integers(40, 300, 9))]
     pictures += [np.clip(face(3) * gain, 0, 255).astype(np.uint8) for gain in (0.1, 0.3, 4)]
-    together = m.measure(pictures, 64, params.filter)
-    assert together == [m.measure([picture], 64, params.filter)[0] for picture in pictures]
-    assert m.measure([], 64, params.filter) == []
+    together = m.measure(pictures, image_size, params.filter)
+    assert together == [m.measure([picture], image_size, params.filter)[0] for picture in pictures]
+    assert m.measure([], image_size, params.filter) == []
 
 
 def test_a_turn_is_opencvs(face):
