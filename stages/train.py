@@ -14,7 +14,7 @@ import torch
 from pipeline import paths
 from pipeline.dcgan.checkpoint import open_checkpoint
 from pipeline.dcgan.device import choose_devices, choose_precision, warn_without_gpu
-from pipeline.dcgan.identity import training_key
+from pipeline.dcgan.identity import train_params, training_key
 from pipeline.dcgan.outputs import headline, open_row, write_outputs
 from pipeline.dcgan.plan import plan_epoch, shortness
 from pipeline.dcgan.processes import companions, join, launch
@@ -44,7 +44,9 @@ def main() -> None:
             print(f"warning: {warning}", file=sys.stderr)
         precision, data = choose_precision(params.train.precision, device), file_digest(paths.FACES / "train.npy")
         run.set_tags({"device": device, "precision": precision})
-        key, root = training_key(params, data, device, count, precision), paths.state_dir()
+        # Now, as dvc.yaml may change while it trains.
+        key, learnt_from = training_key(params, data, device, count, precision), train_params(params) | {"data": data}
+        root = paths.state_dir()
         with open_checkpoint(root / "checkpoints", key, params.train.keep_checkpoints) as checkpoint, companions(count):
             fabric = launch(params)
             state, total_steps = new_state(params, fabric.device), epoch_steps * params.num_epochs
@@ -55,7 +57,7 @@ def main() -> None:
             with reporting(run, state.rows, state.quality, total_steps * params.batch_size / 1000) as report:
                 train(state, faces, params, fabric, report=report, save=checkpoint.save, judge=judge)
             run.log_rows(open_row(state, epoch_steps, params))
-            write_outputs(state, params, epoch_steps, data)
+            write_outputs(state, params, epoch_steps, learnt_from)
             checkpoint.finish()
         for plot in PLOTTED:
             run.log_file(paths.PLOTS / plot, "plots")

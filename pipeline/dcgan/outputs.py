@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.dcgan.figures import COLUMNS, QUALITY_COLUMNS, Row, row, write_table
-from pipeline.dcgan.identity import train_params
 from pipeline.dcgan.state import TrainState
 from pipeline.dcgan.trainer import fixed_noise_pictures
 from pipeline.dcgan.weights import save_weights
@@ -19,9 +20,12 @@ GRID_COLUMNS = 8  # of the fixed noise's pictures
 FRAME_MS = 250
 
 
-def write_outputs(state: TrainState, params: Params, epoch_steps: int, data_digest: str) -> None:
-    """Write all of it: the networks, the curves as tables and as a picture, the film, and metrics/train.json."""
-    write_networks(state, params, data_digest)
+def write_outputs(state: TrainState, params: Params, epoch_steps: int, learnt_from: Mapping[str, Any]) -> None:
+    """Write all of it: the networks, the curves as tables and as a picture, the film, and metrics/train.json.
+
+    learnt_from is what the networks' metadata says of how they came to be; it is taken when the training begins.
+    """
+    write_networks(state, learnt_from)
     losses, quality = paths.PLOTS / "losses.csv", paths.PLOTS / "quick_kid.csv"
     write_table(losses, [*state.rows, *open_row(state, epoch_steps, params)], COLUMNS)
     write_table(quality, state.quality, QUALITY_COLUMNS)
@@ -31,14 +35,14 @@ def write_outputs(state: TrainState, params: Params, epoch_steps: int, data_dige
     write_json(paths.metrics_file("train"), headline(state))
 
 
-def write_networks(state: TrainState, params: Params, data_digest: str) -> None:
+def write_networks(state: TrainState, learnt_from: Mapping[str, Any]) -> None:
     """Write generator.safetensors (the average where it is on), generator_best, generator_live and discriminator.
 
     The best is the one whose quick KID was lowest, and the last one where none was measured. Their metadata says how to
     rebuild the network, what it learnt from (the SHA-256 of train.npy) and how (each param that counts), and the last
     epoch's figures; nothing in it depends on the machine or the time.
     """
-    metadata = {key: str(value) for key, value in train_params(params).items()} | {"data": data_digest}
+    metadata = {key: str(value) for key, value in learnt_from.items()}
     metadata |= {key: f"{value:.6g}" for key, value in state.epochs[-1].items() if key != "img_per_s"}
     average = "live" if state.ema is None else "ema"
     save_weights(paths.GENERATOR, state.shown, metadata | {"weights": average})
