@@ -79,13 +79,8 @@ def product(crawl: CrawlParams) -> str:
 
 @dataclass
 class Host:
-    """How it stands with a host; moments are on the monotonic clock.
+    """How it stands with a host: the URLs, in a row, that found no server; since when; and by which reason the last."""
 
-    not_before: until then it wants to be left alone. misses: the URLs, in a row, that found no server; since when; and
-    by which reason the last.
-    """
-
-    not_before: float = 0.0
     misses: int = 0
     missing_since: float = 0.0
     reason: str = ""
@@ -125,7 +120,7 @@ class Answer:
     @property
     def passing(self) -> bool:
         """Whether the fault, if there is one, may be gone tomorrow."""
-        return self.worth_retrying or self.fetched.reason in PASSING or self.broken_robots
+        return self.worth_retrying or self.fetched.reason in PASSING or self.broken_robots or self.wait > 0
 
 
 class Asker(Spider):
@@ -141,7 +136,9 @@ class Asker(Spider):
         super().__init__()
         self.params, self.takedown = params, takedown
         self._slots = asyncio.Semaphore(params.concurrency)
-        self._away: dict[str, tuple[float, Answer]] = {}  # hosts that want longer than max_wait: until when, and how
+        self._rests: dict[
+            str, tuple[float, Answer]
+        ] = {}  # hosts that want to be left alone: until when, and what they said
 
     async def work(self) -> None:
         """Do all that there is to do."""
@@ -159,42 +156,48 @@ class Asker(Spider):
         """Ask until there is an answer that stands, or often enough."""
         if host.is_dead(self.params.dead_after, self.params.max_wait):
             return _failed(host.reason, asked.url)
-        answer = await self._ask_again(host, asked)
+        answer = await self._ask_again(asked)
         # Whoever redirects is there, whatever becomes of the place that it names.
         host.note(answer.fetched.reason if answer.fetched.final_url == asked.url else None)
         return answer
 
-    async def _ask_again(self, host: Host, asked: Pending) -> Answer:
+    async def _ask_again(self, asked: Pending) -> Answer:
         for attempt in range(self.params.retries + 1):
-            await asyncio.sleep(max(0.0, host.not_before - time.monotonic()))
+            await self._let_rest(asked.url)  # before it takes a slot from other hosts
             async with self._slots:
                 answer = await self._ask(asked)
             if answer.worth_retrying and answer.wait:
-                self._heed(host, answer)
+                self._heed(answer)
             if not answer.worth_retrying or attempt == self.params.retries or answer.wait > self.params.max_wait:
                 break
             pause = self.params.backoff * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
             await asyncio.sleep(max(answer.wait, min(pause, self.params.max_wait)))
         return answer
 
-    def _heed(self, host: Host, answer: Answer) -> None:
-        """Note how long a host wants to be left alone: waited for, or if that is too long, its URLs are not asked for.
+    def _heed(self, answer: Answer) -> None:
+        """Note how long a host wants to be left alone: the one that said so, to which a redirect may have led."""
+        netloc, until = _netloc(answer.fetched.final_url), time.monotonic() + answer.wait
+        if until > self._rests.get(netloc, (0.0, None))[0]:
+            self._rests[netloc] = until, answer
 
-        Then it is the host that said so that is meant, which a redirect may have led to.
-        """
-        until = time.monotonic() + answer.wait
-        if answer.wait > self.params.max_wait:
-            self._away[_netloc(answer.fetched.final_url)] = until, answer
-        else:
-            host.not_before = max(host.not_before, until)
+    def _left(self, url: str) -> float:
+        """Return the seconds for which the host of a URL wants to be left alone still."""
+        until, _ = self._rests.get(_netloc(url), (0.0, None))
+        return max(0.0, until - time.monotonic())
+
+    async def _let_rest(self, url: str) -> None:
+        """Wait as long as the host of a URL asked for, if that is no longer than max_wait."""
+        if 0 < (left := self._left(url)) <= self.params.max_wait:
+            await asyncio.sleep(left)
 
     def _said_before(self, url: str) -> Answer | None:
-        """Return what the host of a URL said to another one, where it wants to be left alone still."""
-        until, answer = self._away.get(_netloc(url), (0.0, None))
-        left = until - time.monotonic()
-        if answer is None or left <= 0:
+        """Return what the host of a URL said to another one, where it wants to be left alone for longer than that."""
+        left = self._left(url)
+        if left <= self.params.max_wait:
             return None
-        return replace(answer, fetched=replace(answer.fetched, fetched_at=time.time(), final_url=url), wait=left)
+        _, answer = self._rests[_netloc(url)]
+        # The reason is the host's, the rest was about the other URL.
+        return _failed(answer.fetched.reason, url, wait=left)
 
     async def _ask(self, asked: Pending) -> Answer:
         """Ask once, through redirects."""
@@ -205,6 +208,7 @@ class Asker(Spider):
                 return _failed(TAKEN_DOWN, url)
             if not _is_web(url):
                 return _failed("bad url" if url == asked.url else "unsafe redirect", url)
+            await self._let_rest(url)
             answer = self._said_before(url) or await self._get(url, asked)
             if isinstance(answer, Answer):
                 return answer
@@ -285,5 +289,5 @@ def header(headers: Headers, name: str) -> str | None:
     return _text(value)[:4096] if value else None
 
 
-def _failed(reason: str, url: str) -> Answer:
-    return Answer(Fetched(fetched_at=time.time(), reason=reason, final_url=url))
+def _failed(reason: str | None, url: str, wait: float = 0.0) -> Answer:
+    return Answer(Fetched(fetched_at=time.time(), reason=reason, final_url=url), wait=wait)

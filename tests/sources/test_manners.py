@@ -33,6 +33,8 @@ def test_a_host_that_wants_to_be_left_alone_for_long_is(
         assert time.monotonic() - started < 60, "it asks for an hour and more"
     assert {rows[url]["error"] for url in urls} == {reason}
     assert 1 <= server.asked.total() <= few.per_host
+    told = [url for url in urls if rows[url]["http_status"] is not None]
+    assert len(told) == server.asked.total(), "of what was not asked for, nothing is known but why"
     assert {rows[url]["error"] for url in others} == {None}, "another host has nothing to do with it"
 
 
@@ -66,6 +68,18 @@ def test_where_redirects_lead_is_left_alone_and_not_who_redirects(server: Server
     assert {rows[url]["error"] for url in aside} == {"4xx"}
     assert {rows[url]["error"] for url in straight} == {None}
     assert {rows[url]["final_url"] for url in aside} == {f"{server.aside}/{number}" for number in range(10)}
+
+
+def test_a_wait_behind_a_redirect_is_kept_where_it_leads_and_holds_up_nobody_else(
+    server: Server, crawl: CrawlParams
+) -> None:
+    few = crawl.model_copy(update={"per_host": 2, "retries": 0, "obey_robots": False})
+    with serving() as tired:
+        server.aside = f"{tired.address}/later"
+        fetch([f"{server.address}/{path}" for path in ("aside/0", "image/0", "aside/1", "image/1", "image/2")], few)
+        (told,), (again,) = tired.times["/later/0"], tired.times["/later/1"]
+    assert again - told >= 1.0
+    assert server.times["/image/2"][0] - told < 1.0
 
 
 def test_a_site_that_wants_to_be_left_alone_for_long_is(server: Server, crawl: CrawlParams) -> None:
