@@ -104,6 +104,12 @@ def bends(levels: Levels) -> tuple[Levels, Levels, Levels, Levels]:
     return along_rows, along_columns, falling, rising
 
 
+def mirrored(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Return the places that those beyond the border show, with the outermost pixel twice: OpenCV's BORDER_REFLECT."""
+    around = places % (2 * length)
+    return np.minimum(around, 2 * length - 1 - around)
+
+
 def histograms(planes: Planes) -> NDArray[np.float64]:
     """Return how many pixels of each plane, uint8 (N, H, W), have each level: float64 (N, 256).
 

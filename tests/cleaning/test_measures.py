@@ -148,15 +148,3 @@ def test_no_measure_depends_on_the_pictures_beside_it(face, params, image_size):
     together = m.measure(pictures, image_size, params.filter)
     assert together == [m.measure([picture], image_size, params.filter)[0] for picture in pictures]
     assert m.measure([], image_size, params.filter) == []
-
-
-def test_a_turn_is_opencvs(face):
-    gray = np.asarray(cv2.cvtColor(face(1, side=64), cv2.COLOR_RGB2GRAY), np.uint8)
-    by_opencv = cv2.warpAffine(
-        gray.astype(np.float64),
-        cv2.getRotationMatrix2D((31.5, 31.5), 45, 1),
-        (64, 64),
-        flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REFLECT,
-    )
-    assert m.turned(levels_of(gray[None]))[:, :, 0] / m.TURNED_UNIT == pytest.approx(by_opencv[8:56, 8:56], abs=1e-3)

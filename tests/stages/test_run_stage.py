@@ -1,0 +1,72 @@
+"""What all stages have in common: how they end, and that one works in a checkout at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from pipeline import paths
+
+
+def stage(folder: Path, main: str) -> subprocess.Popen[str]:
+    """Start a stage named filter in a folder, whose main is an expression."""
+    code = f"import errno, os; from pipeline.errors import *; from stages import run_stage; run_stage('filter', {main})"
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(root)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def raising(fault: str) -> str:
+    """Return an expression for a function that raises."""
+    return f"lambda: (_ for _ in ()).throw({fault})"
+
+
+@pytest.mark.parametrize(
+    ("main", "code", "told"),
+    [
+        pytest.param("lambda: None", 0, "", id="done"),
+        pytest.param(raising("ParamsError('lr: too odd')"), 2, "filter: lr: too odd\n", id="bad params"),
+        pytest.param(raising("StageError('no faces')"), 1, "filter: no faces\n", id="failed"),
+        pytest.param(
+            raising("OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'data/x')"),
+            1,
+            "filter: data/x can't be read or written: No space left on device\n",
+            id="disk full",
+        ),
+        pytest.param(raising("KeyboardInterrupt"), 130, "filter: interrupted\n", id="Ctrl-C"),
+        pytest.param("lambda: os.kill(os.getpid(), 15)", 143, "", id="SIGTERM"),
+    ],
+)
+def test_how_a_stage_ends(main: str, code: int, told: str, tmp_path: Path) -> None:
+    process = stage(tmp_path, main)
+    assert process.communicate(timeout=60) == ("", told)
+    assert process.returncode == code
+
+
+def test_a_fault_of_the_code_keeps_its_traceback_without_passwords(tmp_path: Path) -> None:
+    process = stage(tmp_path, raising("RuntimeError('http://me:secret@host/x')"))
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert told.startswith("Traceback")
+    assert "secret" not in told
+
+
+def test_a_second_stage_waits_for_the_first(tmp_path: Path) -> None:
+    lock = tmp_path / paths.STAGE_LOCK
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        process = stage(tmp_path, "lambda: print('begun', flush=True)")
+        assert process.stderr is not None
+        assert process.stderr.readline() == "filter: another stage is still at work here; waiting for it\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+    assert process.communicate(timeout=60) == ("begun\n", "")
+    assert process.returncode == 0
