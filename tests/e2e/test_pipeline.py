@@ -123,12 +123,8 @@ def test_a_sweep_of_eight_with_two_workers_and_one_that_fails(project: Project) 
     sweep = ("lr=0.0001,0.0003,0.0004", "beta1=0.5,0.6")
     project.run(*queue, *(f"--set-param={values}" for values in sweep), "train")
     project.environment["OMP_NUM_THREADS"] = "1"
-    project.run("dvc", "queue", "start", "-j", "2")
+    told = work_off(project)
     del project.environment["OMP_NUM_THREADS"]
-    began = time.monotonic()
-    while (told := queued(project)).keys() & {"Queued", "Running"}:
-        assert time.monotonic() - began < QUEUE_SECONDS, told
-        time.sleep(1)
     assert {status: len(names) for status, names in told.items()} == {"Success": 7, "Failed": 1}
     assert told["Failed"] == ["broken"]
     assert "faces do not fill one batch of 4096" in project.run("dvc", "queue", "logs", "broken")
@@ -162,6 +158,16 @@ def test_a_sweep_of_eight_with_two_workers_and_one_that_fails(project: Project) 
     assert "up to date" in project.run("dvc", "status")
     project.run("git", "checkout", "--quiet", ".")
     project.run("dvc", "checkout", "--quiet")
+
+
+def work_off(project: Project) -> dict[str, list[str]]:
+    """Have two workers do all that is in DVC's queue, and return queued() of then."""
+    project.run("dvc", "queue", "start", "-j", "2")
+    began = time.monotonic()
+    while (told := queued(project)).keys() & {"Queued", "Running"}:
+        assert time.monotonic() - began < QUEUE_SECONDS, told
+        time.sleep(1)
+    return told
 
 
 def queued(project: Project) -> dict[str, list[str]]:

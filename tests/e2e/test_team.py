@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from tests.e2e.browser import CHROMIUM, opened, wait_for
 from tests.e2e.project import Project
 from tests.e2e.servers import free_port, serving
-from tests.e2e.test_pipeline import STAGES
+from tests.e2e.test_pipeline import STAGES, work_off
 
 # Debian keeps them off the PATH.
 INITDB = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
@@ -107,6 +108,28 @@ def test_two_experiments_over_http(team: Project, serve: Serve, tmp_path: Path) 
         assert oldest.startswith("   first ")
         assert "crawl-import filter resize train evaluate" in oldest
     assert not (team.folder / "mlflow.db").exists()
+
+
+def test_a_queue_fills_the_server_and_the_best_gets_its_name_there(team: Project, serve: Serve) -> None:
+    with serve():
+        before = {run.info.run_id for run in team.parents()}
+        team.run("dvc", "exp", "run", "--queue", "--set-param=lr=0.0003,0.0004")
+        told = work_off(team)
+        new = {run.info.run_name: run for run in team.parents() if run.info.run_id not in before}
+        assert sorted(told["Success"]) == sorted(new)
+        assert {run.data.params["lr"] for run in new.values()} == {"0.0003", "0.0004"}
+        assert {run.info.status for run in new.values()} == {"FINISHED"}
+        assert [team.children(run) for run in new.values()] == [["train", "evaluate"]] * 2
+
+        name = next(iter(new))
+        assert "is version 1 of anime-dcgan and its champion" in team.run("dcgan", "promote", name)
+        team.run("dcgan", "generate", "--weights", "models:/anime-dcgan@champion", "--count", "1", "champion.png")
+        assert (team.folder / "champion.png").exists()
+
+        if CHROMIUM.exists():
+            page = team.run("python", "-m", "pipeline.ui").splitlines()[-2].split()[-1]
+            with opened(page) as seen:
+                wait_for(seen, *new, "kid_lite0_raw", "lr", "0.0003", "0.0004")
 
 
 def train_until_the_first_tick(team: Project, seed: int) -> subprocess.Popen[str]:
