@@ -48,7 +48,7 @@ class Mutant(NamedTuple):
 
 def mutants(module: str, tests: str, commands: Path, folder: Path) -> Iterator[Mutant]:
     """Yield what became of every mutant of a module in a copy of the project."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
+    command = check_command(tests)
     config, session = folder / "config.toml", folder / f"{Path(module).stem}.sqlite"
     lines = (
         "[cosmic-ray]",
@@ -82,6 +82,11 @@ def mutants(module: str, tests: str, commands: Path, folder: Path) -> Iterator[M
             yield Mutant(at[0], mutation["operator_name"], lives, "\n".join(changed))
 
 
+def check_command(tests: str) -> list[str]:
+    """Return the command that a mutant has to make fail."""
+    return [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
+
+
 def annotations(tree: ast.AST) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Return where each annotation starts and ends, as (line, column)."""
     found: list[ast.expr | None] = []
@@ -92,6 +97,15 @@ def annotations(tree: ast.AST) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     ]
 
 
+def copy_project(root: Path, copy: Path) -> Path:
+    """Copy what the modules' tests need of the project at root, and return the copy."""
+    copy.mkdir()
+    for name in COPIED:
+        (shutil.copytree if (root / name).is_dir() else shutil.copy)(root / name, copy / name)
+    (copy / STUB[0]).write_text(STUB[1], encoding="utf-8")
+    return copy
+
+
 def main() -> None:
     """Mutate, print what lives, and one line of JSON last."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
@@ -100,11 +114,7 @@ def main() -> None:
     figures = {}
     with tempfile.TemporaryDirectory() as held:
         commands = install(MUTATOR, Path(held) / "environment")
-        copy = Path(held) / "copy"
-        copy.mkdir()
-        for name in COPIED:
-            (shutil.copytree if Path(name).is_dir() else shutil.copy)(name, copy / name)
-        (copy / STUB[0]).write_text(STUB[1], encoding="utf-8")
+        copy = copy_project(Path(), Path(held) / "copy")
         for name in chosen:
             made = list(mutants(*MODULES[name], commands, copy))
             living = [mutant for mutant in made if mutant.lives]
