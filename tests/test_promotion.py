@@ -6,6 +6,9 @@ import base64
 import io
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -171,8 +174,8 @@ def test_a_champion_that_a_store_does_not_tell_of_stays(promoted: Made, monkeypa
 
 
 @pytest.fixture(scope="module")
-def ask(promoted: Made, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
-    """A function that posts rows to `mlflow models serve`; it returns the answer, or the status and the error."""
+def server(promoted: Made, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `mlflow models serve`."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
@@ -185,17 +188,6 @@ def ask(promoted: Made, root: Path, tmp_path_factory: pytest.TempPathFactory) ->
             cwd=promoted.project.folder, env=environment, stdout=said, stderr=said, start_new_session=True,
         )  # fmt: skip
 
-    def post(body: object) -> Any:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/invocations", data, {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-                return json.load(answer)["predictions"]
-        except HTTPError as fault:
-            return fault.code, fault.read().decode()
-
     try:
         began = time.monotonic()
         while True:
@@ -206,10 +198,27 @@ def ask(promoted: Made, root: Path, tmp_path_factory: pytest.TempPathFactory) ->
                 assert server.poll() is None, log.read_text()
                 assert time.monotonic() - began < START_SECONDS, log.read_text()
                 time.sleep(0.5)
-        yield post
+        yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+@pytest.fixture(scope="module")
+def ask(server: str) -> Callable[..., Any]:
+    """A function that posts rows to the server; it returns the answer, or the status and the error."""
+
+    def post(body: object) -> Any:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{server}/invocations", data, headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                return json.load(answer)["predictions"]
+        except HTTPError as fault:
+            return fault.code, fault.read().decode()
+
+    return post
 
 
 def test_the_server_answers_with_the_champions_faces(promoted: Made, ask: Callable[..., Any], tmp_path: Path) -> None:
@@ -219,6 +228,15 @@ def test_the_server_answers_with_the_champions_faces(promoted: Made, ask: Callab
     faces = np.stack([np.asarray(Image.open(io.BytesIO(base64.b64decode(row["png"])))) for row in answer])
     assert np.array_equal(faces, generate(netG, sample_noise(3, 4, 7) * 0.5, 3))
     assert len(ask({"inputs": [{"n": MOST}]})) == MOST
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+def test_the_readmes_request_is_answered(server: str, root: Path) -> None:
+    (command,) = re.findall(r"`(curl [^`]+)`", (root / "README.md").read_text(encoding="utf-8"))
+    words = shlex.split(command.replace("http://127.0.0.1:5001", server))
+    answer = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
+    pictures = [Image.open(io.BytesIO(base64.b64decode(row["png"]))) for row in answer["predictions"]]
+    assert [picture.format for picture in pictures] == ["PNG"] * 4
 
 
 @pytest.mark.parametrize(
