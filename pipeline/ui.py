@@ -59,13 +59,22 @@ def prepare() -> str:
 
 
 def last_step(client: MlflowClient, experiment_id: str) -> int:
-    """Return the step of the last samples that the newest training has drawn, 0 without any."""
+    """Return the step of the last samples of the newest training that has drawn any, 0 where none of the newest has.
+
+    One that failed early has curves and no samples.
+    """
     trained = client.search_runs(
-        [experiment_id], f"metrics.`curves/{CURVES[0]}` >= 0", max_results=1, order_by=["attributes.start_time DESC"]
+        [experiment_id],
+        f"metrics.`curves/{CURVES[0]}` >= 0",
+        max_results=NEWEST,
+        order_by=["attributes.start_time DESC"],
     )
-    images = [image.path for run in trained for image in client.list_artifacts(run.info.run_id, "images")]
-    named = (re.match(rf"images/train {SAMPLES}\Wstep\W(\d+)\W", path) for path in images)
-    return max((int(found[1]) for found in named if found), default=0)
+    for run in trained:
+        paths = [image.path for image in client.list_artifacts(run.info.run_id, "images")]
+        named = (re.match(rf"images/train {SAMPLES}\Wstep\W(\d+)\W", path) for path in paths)
+        if steps := [int(found[1]) for found in named if found]:
+            return max(steps)
+    return 0
 
 
 def tell(server: str) -> None:

@@ -32,6 +32,9 @@ def test_the_view_has_the_headline_figures_and_the_settings_that_differ(
             run.log_rows([{"step": step, "lossD": lr, "lossG": 1.0, "D_x": 0.5} for step in (10, 20)])
         # Each test process is one invocation; the next run shall be another one's.
         run._client.set_tag(run.parent_id, PROCESS_TAG, f"host/{run.run_id}/1")
+    with pytest.raises(ValueError, match="early"), stage_run("train", params) as failed:
+        failed.log_rows([{"step": 10, "lossD": 0.3, "lossG": 1.0, "D_x": 0.5}])
+        raise ValueError("early")
     assert prepare() == "#/experiments/1/runs?viewStateShareKey=headline"
     with open_store() as (client, experiment_id):
         state = json.loads(client.get_experiment(experiment_id).tags[VIEW_TAG])
