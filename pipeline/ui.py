@@ -44,7 +44,9 @@ def view_state(differing: Sequence[str], last_step: int) -> str:
         *({**card, **line, "uuid": name, "metricKey": name, "selectedMetricKeys": [name]} for name in names),
         {**card, "type": "IMAGE", "uuid": SAMPLES, "imageKeys": [f"train {SAMPLES}"], "step": last_step},
     ]
-    sections = [{"uuid": section, "name": section, "display": True, "isReordered": True}]
+    # High enough that MLflow's list of settings leaves room for the samples below it.
+    shape = {"columns": 2, "cardHeight": 760}
+    sections = [{"uuid": section, "name": section, "display": True, "isReordered": True, **shape}]
     return json.dumps({"selectedColumns": columns, "compareRunCharts": charts, "compareRunSections": sections})
 
 
