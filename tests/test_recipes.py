@@ -21,7 +21,7 @@ from pipeline.sources.builtin import draw
 
 SIDE = 32
 
-pytestmark = pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")]
 
 
 @pytest.fixture

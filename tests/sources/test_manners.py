@@ -13,6 +13,9 @@ from tests.sources.crawling import fetch, fetch_site
 from tests.sources.server import Server, serving
 
 
+pytestmark = pytest.mark.long  # half a minute of waiting, which manners are
+
+
 @pytest.mark.parametrize(
     ("kind", "retries", "reason"),
     [
