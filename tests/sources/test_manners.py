@@ -12,7 +12,6 @@ from pipeline.params import CrawlParams
 from tests.sources.crawling import fetch, fetch_site
 from tests.sources.server import Server, serving
 
-
 pytestmark = pytest.mark.long  # half a minute of waiting, which manners are
 
 
