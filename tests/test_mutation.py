@@ -1,4 +1,4 @@
-"""Mistakes in the code that the module's own tests have to notice: a few of those that benchmarks.mutation makes."""
+"""Mistakes in the code that the module's own tests have to notice: such as benchmarks.mutation makes, a few by hand."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_both_loops_are_timed_in_turns(tiny: Params, tmp_path: Path, capsys: pyt
         f"{name}_ngf4" for name in ("ratio", "img_per_s", "classic_img_per_s", "of_matmul", "waiting")
     }
     ratio = figures["img_per_s_ngf4"] / figures["classic_img_per_s_ngf4"]
-    assert figures["ratio_ngf4"] == pytest.approx(ratio, rel=0.01)
-    assert 0 < figures["waiting_ngf4"] < 1
+    assert figures["ratio_ngf4"] == pytest.approx(ratio, rel=0.01, abs=0.006)
+    assert figures["waiting_ngf4"] > 0
     assert len(capsys.readouterr().out.partition("in each turn ")[2].splitlines()[0].split(", ")) == 2
     assert json.dumps(figures)

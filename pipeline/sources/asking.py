@@ -252,8 +252,10 @@ class Asker(Spider):
             return Answer(fetched, unchanged=True)
         if response.status == 200:
             return Answer(fetched, response=response)
-        wait = retry_after(header(response.headers, "Retry-After"), time.time())
-        return Answer(replace(fetched, reason=f"{response.status // 100}xx"), wait=wait)
+        answer = Answer(replace(fetched, reason=f"{response.status // 100}xx"))
+        if not answer.worth_retrying:  # a refusal, which no wait undoes
+            return answer
+        return replace(answer, wait=retry_after(header(response.headers, "Retry-After"), time.time()))
 
     def _headers(self, headers: Headers, request: Request) -> None:
         """Stop before the body where the server opts out."""
