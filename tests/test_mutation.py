@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mutation import MODULES, check_command, copy_project
+from benchmarks.mutation import MODULES, SECONDS, check_command, copy_project
 
 pytestmark = pytest.mark.long
 
@@ -34,7 +34,7 @@ def copy(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_code_as_it_is_passes(module: str, copy: Path) -> None:
-    subprocess.run(check_command(MODULES[module][1]), cwd=copy, check=True, capture_output=True)
+    subprocess.run(check_command(MODULES[module][1]), cwd=copy, check=True, capture_output=True, timeout=SECONDS)
 
 
 @pytest.mark.parametrize(("module", "right", "wrong"), MISTAKES)
@@ -44,7 +44,9 @@ def test_a_mistake_is_noticed(module: str, right: str, wrong: str, copy: Path) -
     assert text.count(right) == 1
     try:
         (copy / code).write_text(text.replace(right, wrong), encoding="utf-8")
-        found = subprocess.run(check_command(tests), cwd=copy, check=False, capture_output=True, text=True)
+        found = subprocess.run(
+            check_command(tests), cwd=copy, check=False, capture_output=True, text=True, timeout=SECONDS
+        )
     finally:
         (copy / code).write_text(text, encoding="utf-8")
     assert found.returncode == 1, found.stdout

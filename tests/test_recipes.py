@@ -14,8 +14,9 @@ import torch
 from benchmarks import recipes, train_vs_classic
 from benchmarks.classic_dcgan import classic_training
 from benchmarks.recipe_training import CLASSIC, DEFAULTS, RECIPES
-from pipeline.codec import encode_jpeg
+from pipeline.codec import decode, encode_jpeg
 from pipeline.dcgan.networks import Generator
+from pipeline.packing import resize_face
 from pipeline.params import Params
 from pipeline.sources.builtin import draw
 
@@ -71,6 +72,8 @@ def test_a_tenth_of_a_folder_is_kept_aside_and_the_rest_is_the_same_for_both_loo
     assert (train.shape, train.dtype.name, len(files)) == ((45, SIDE, SIDE, 3), "uint8", 45)
     assert holdout.shape == (5, 1280)
     assert {int(file.stem) % 10 for file in files} == set(range(9))
+    in_order = sorted(files, key=lambda file: int(file.stem))
+    assert np.array_equal(train, [resize_face(decode(file.read_bytes(), 10**6), SIDE, 3) for file in in_order])
     setting = recipes.Setting(tmp_path / "work", 4, 0.0)
     for recipe in (CLASSIC, DEFAULTS):
         found = recipes.outcome(recipe, 0, setting)

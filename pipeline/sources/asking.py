@@ -136,9 +136,8 @@ class Asker(Spider):
         super().__init__()
         self.params, self.takedown = params, takedown
         self._slots = asyncio.Semaphore(params.concurrency)
-        self._rests: dict[
-            str, tuple[float, Answer]
-        ] = {}  # hosts that want to be left alone: until when, and what they said
+        # Hosts that want to be left alone: until when, on the monotonic clock, and the reason of who was told so.
+        self._rests: dict[str, tuple[float, str]] = {}
 
     async def work(self) -> None:
         """Do all that there is to do."""
@@ -163,41 +162,12 @@ class Asker(Spider):
 
     async def _ask_again(self, asked: Pending) -> Answer:
         for attempt in range(self.params.retries + 1):
-            await self._let_rest(asked.url)  # before it takes a slot from other hosts
-            async with self._slots:
-                answer = await self._ask(asked)
-            if answer.worth_retrying and answer.wait:
-                self._heed(answer)
+            answer = await self._ask(asked)
             if not answer.worth_retrying or attempt == self.params.retries or answer.wait > self.params.max_wait:
                 break
             pause = self.params.backoff * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
             await asyncio.sleep(max(answer.wait, min(pause, self.params.max_wait)))
         return answer
-
-    def _heed(self, answer: Answer) -> None:
-        """Note how long a host wants to be left alone: the one that said so, to which a redirect may have led."""
-        netloc, until = _netloc(answer.fetched.final_url), time.monotonic() + answer.wait
-        if until > self._rests.get(netloc, (0.0, None))[0]:
-            self._rests[netloc] = until, answer
-
-    def _left(self, url: str) -> float:
-        """Return the seconds for which the host of a URL wants to be left alone still."""
-        until, _ = self._rests.get(_netloc(url), (0.0, None))
-        return max(0.0, until - time.monotonic())
-
-    async def _let_rest(self, url: str) -> None:
-        """Wait as long as the host of a URL asked for, if that is no longer than max_wait."""
-        if 0 < (left := self._left(url)) <= self.params.max_wait:
-            await asyncio.sleep(left)
-
-    def _said_before(self, url: str) -> Answer | None:
-        """Return what the host of a URL said to another one, where it wants to be left alone for longer than that."""
-        left = self._left(url)
-        if left <= self.params.max_wait:
-            return None
-        _, answer = self._rests[_netloc(url)]
-        # The reason is the host's, the rest was about the other URL.
-        return _failed(answer.fetched.reason, url, wait=left)
 
     async def _ask(self, asked: Pending) -> Answer:
         """Ask once, through redirects."""
@@ -208,13 +178,27 @@ class Asker(Spider):
                 return _failed(TAKEN_DOWN, url)
             if not _is_web(url):
                 return _failed("bad url" if url == asked.url else "unsafe redirect", url)
-            await self._let_rest(url)
-            answer = self._said_before(url) or await self._get(url, asked)
+            answer = await self._get_in_turn(url, asked)
             if isinstance(answer, Answer):
                 return answer
             url = answer
             if url in seen or len(seen) > MAX_REDIRECTS:
                 return _failed("redirect loop", url)
+
+    async def _get_in_turn(self, url: str, asked: Pending) -> Answer | str:
+        """Return what _get() does, once the host of the URL need not be left alone, and with one of the slots.
+
+        Nobody holds a slot while a host rests. One that wants to rest for longer than max_wait is not asked.
+        """
+        while True:
+            async with self._slots:
+                until, reason = self._rests.get(_netloc(url), (0.0, ""))
+                left = until - time.monotonic()
+                if left <= 0:
+                    return await self._get(url, asked)
+            if left > self.params.max_wait:
+                return replace(_failed(reason, url), wait=left)
+            await asyncio.sleep(left)
 
     async def _get(self, url: str, asked: Pending) -> Answer | str:
         """Return what a request gave, or the URL that it redirects to."""
@@ -252,10 +236,13 @@ class Asker(Spider):
             return Answer(fetched, unchanged=True)
         if response.status == 200:
             return Answer(fetched, response=response)
-        answer = Answer(replace(fetched, reason=f"{response.status // 100}xx"))
+        reason = f"{response.status // 100}xx"
+        answer = Answer(replace(fetched, reason=reason))
         if not answer.worth_retrying:  # a refusal, which no wait undoes
             return answer
-        return replace(answer, wait=retry_after(header(response.headers, "Retry-After"), time.time()))
+        wait, netloc = retry_after(header(response.headers, "Retry-After"), time.time()), _netloc(url)
+        self._rests[netloc] = max(self._rests.get(netloc, (0.0, "")), (time.monotonic() + wait, reason))
+        return replace(answer, wait=wait)
 
     def _headers(self, headers: Headers, request: Request) -> None:
         """Stop before the body where the server opts out."""
@@ -274,8 +261,8 @@ def _is_web(url: str) -> bool:
         return False
 
 
-def _netloc(url: str | None) -> str:
-    return urlsplit(url or "").netloc.lower()
+def _netloc(url: str) -> str:
+    return urlsplit(url).netloc.lower()
 
 
 def _text(value: bytes) -> str:
@@ -291,5 +278,5 @@ def header(headers: Headers, name: str) -> str | None:
     return _text(value)[:4096] if value else None
 
 
-def _failed(reason: str | None, url: str, wait: float = 0.0) -> Answer:
-    return Answer(Fetched(fetched_at=time.time(), reason=reason, final_url=url), wait=wait)
+def _failed(reason: str, url: str) -> Answer:
+    return Answer(Fetched(fetched_at=time.time(), reason=reason, final_url=url))

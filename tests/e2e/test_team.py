@@ -112,6 +112,7 @@ def test_two_experiments_over_http(team: Project, serve: Serve, tmp_path: Path) 
 
 def test_a_queue_fills_the_server_and_the_best_gets_its_name_there(team: Project, serve: Serve) -> None:
     with serve():
+        team.run("dvc", "repro")  # so that the queue finds the faces
         before = {run.info.run_id for run in team.parents()}
         team.run("dvc", "exp", "run", "--queue", "--set-param=lr=0.0003,0.0004")
         told = work_off(team)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -13,6 +14,7 @@ from urllib.error import URLError
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import Page
 
 from tests.e2e.browser import CHROMIUM, opened, texts, wait_for
 from tests.e2e.project import Project
@@ -90,14 +92,18 @@ def test_the_charts_lay_the_curves_over_each_other_and_step_through_the_samples(
         wait_for(
             seen, "A look at training", "train samples", *(f"{name} ({curve})" for name in names for curve in curves)
         )
-        picture = seen.locator("img[src^='blob:'], img[src*='get-artifact']").first
-        picture.wait_for()
-        last = picture.get_attribute("src")
-        seen.get_by_role("slider").first.press("Home")
-        seen.wait_for_function(
-            "last => [...document.querySelectorAll('img')].every(image => image.src !== last)", arg=last
-        )
-        picture.wait_for()
+        # The slider begins at the last samples of a training, and goes back to those of an earlier epoch.
+        last = samples(seen)
+        seen.get_by_role("slider").first.press("ArrowLeft")
+        seen.locator(f"img[src*='get-artifact']:not([src*='%2Bstep%2B{last}%2B'])").first.wait_for()
+        assert samples(seen) < last
+
+
+def samples(page: Page) -> int:
+    """Return the step of the first samples on the page, when they have come."""
+    picture = page.locator("img[src*='get-artifact']").first
+    picture.wait_for()
+    return int(re.search(r"%2Bstep%2B(\d+)%2B", picture.get_attribute("src") or "")[1])  # type: ignore[index]
 
 
 def test_where_a_server_is_the_store_its_own_page_is_named(project: Project, page: str) -> None:

@@ -148,6 +148,14 @@ class Handler(BaseHTTPRequestHandler):
         """Wants to be left alone for a second at first."""
         self.reply(b"", 429, Retry_After="1") if self.server.asked[self.path] == 1 else self.on_image()
 
+    def on_tired(self) -> None:
+        """Wants to be left alone for four seconds at first."""
+        self.reply(b"", 429, Retry_After="4") if self.server.asked[self.path] == 1 else self.on_image()
+
+    def on_spent(self) -> None:
+        """Is gone, and says when to ask again."""
+        self.reply(b"", 410, Retry_After="1")
+
     def on_never(self) -> None:
         self.reply(b"", 503, Retry_After="86400")
 

@@ -131,16 +131,19 @@ def test_a_refresh_asks_only_for_what_is_new_or_changed(server: Server, crawl: C
     assert len(objects) == 3, "the changed image's old bytes are gone, and /dated/1 is /image/1's"
 
 
-def test_older_bytes_outlive_a_passing_fault_but_not_a_refusal(server: Server, crawl: CrawlParams, monkeypatch) -> None:
+@pytest.mark.parametrize(("refusal", "reason"), [("on_noai", "opted out"), ("on_spent", "4xx")])
+def test_older_bytes_outlive_a_passing_fault_but_not_a_refusal(
+    server: Server, crawl: CrawlParams, monkeypatch, refusal: str, reason: str
+) -> None:
     url = f"{server.address}/tagged/1.png"
     first = fetch([url], crawl)[url]
     handler = server.RequestHandlerClass
     monkeypatch.setattr(handler, "on_tagged", handler.on_broken)
     row = fetch([url], crawl)[url]
     assert (row["id"], row["error"], row["refresh_error"]) == (first["id"], None, "5xx")
-    monkeypatch.setattr(handler, "on_tagged", handler.on_noai)
+    monkeypatch.setattr(handler, "on_tagged", getattr(handler, refusal))
     row = fetch([url], crawl)[url]
-    assert (row["id"], row["error"], row["refresh_error"]) == (None, "opted out", None)
+    assert (row["id"], row["error"], row["refresh_error"]) == (None, reason, None)
     assert not [path for path in Path(".pipeline/crawl/objects").rglob("*") if path.is_file()]
 
 

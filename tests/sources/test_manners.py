@@ -72,15 +72,17 @@ def test_where_redirects_lead_is_left_alone_and_not_who_redirects(server: Server
     assert {rows[url]["final_url"] for url in aside} == {f"{server.aside}/{number}" for number in range(10)}
 
 
-def test_a_wait_behind_a_redirect_is_kept_where_it_leads_and_not_by_who_redirects(
+def test_a_wait_behind_a_redirect_is_kept_where_it_leads_and_holds_up_nobody_else(
     server: Server, crawl: CrawlParams
 ) -> None:
-    few = crawl.model_copy(update={"per_host": 1, "retries": 0, "obey_robots": False})
-    with serving() as tired:
-        server.aside = f"{tired.address}/later"
-        fetch([f"{server.address}/aside/{number}" for number in range(2)], few)
-        (told,), (again,) = tired.times["/later/0"], tired.times["/later/1"]
-    assert server.times["/aside/1"][0] - told < 1.0 <= again - told
+    few = {"per_host": 1, "concurrency": 1, "retries": 0, "obey_robots": False, "timeout": 10.0}
+    with serving() as tired, serving() as other:
+        server.aside = f"{tired.address}/tired"
+        aside = [f"{server.address}/aside/{number}" for number in range(2)]
+        fetch([*aside, *(f"{other.address}/image/{number}" for number in range(9))], crawl.model_copy(update=few))
+        (told,), (again,) = tired.times["/tired/0"], tired.times["/tired/1"]
+    assert server.times["/aside/1"][0] - told < 4.0 <= again - told
+    assert max(moment for times in other.times.values() for moment in times) - told < 4.0
 
 
 def test_a_site_that_wants_to_be_left_alone_for_long_is(server: Server, crawl: CrawlParams) -> None:

@@ -60,13 +60,14 @@ def test_a_fault_of_the_code_keeps_its_traceback_without_passwords(tmp_path: Pat
 
 
 def test_a_second_stage_waits_for_the_first(tmp_path: Path) -> None:
-    lock = tmp_path / paths.STAGE_LOCK
+    lock, begun = tmp_path / paths.STAGE_LOCK, tmp_path / "begun"
     lock.parent.mkdir(parents=True)
     with FileLock(lock):
-        process = stage(tmp_path, "lambda: print('begun', flush=True)")
-        assert process.stderr is not None
-        assert process.stderr.readline() == "filter: another stage is still at work here; waiting for it\n"
+        process = stage(tmp_path, f"lambda: open({str(begun)!r}, 'x').close()")
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-    assert process.communicate(timeout=60) == ("begun\n", "")
+            process.wait(5)  # it has long come to the lock by then
+        assert not begun.exists()
+    told = "filter: another stage is still at work here; waiting for it\n"
+    assert process.communicate(timeout=60) == ("", told)
     assert process.returncode == 0
+    assert begun.exists()
