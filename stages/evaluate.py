@@ -19,6 +19,7 @@ from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.belief import Beliefs, believe, load_discriminator
 from pipeline.metrics.copying import copied_share, copied_share_error, nearest
 from pipeline.metrics.features import cached_features, extract_features, forget_features, spread
+from pipeline.metrics.floor import cached_floor
 from pipeline.metrics.official import official_figures, read_inception
 from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, summary
@@ -53,12 +54,13 @@ def main() -> None:
         backbone, cache = open_backbone(device, *train.shape[2:]), paths.state_dir() / "features"
         real = {ruler: cached_features(faces, backbone, f"holdout {ruler}", cache) for ruler, faces in rulers.items()}
         seen = cached_features(train, backbone, "train", cache)
-        forget_features(cache, knobs.cache_mb)
         loaded = time.monotonic()
         fakes = {who: extract_features(faces, backbone, f"measure {who}".rstrip()) for who, faces in drawn.items()}
         img_per_s = knobs.n_generated * len(drawn) / (time.monotonic() - loaded)
         floor = spread(seen, knobs.n_generated)
-        figures = all_figures({**fakes, "floor": floor}, real, knobs, params.seed)
+        figures = all_figures(fakes, real, knobs, params.seed)
+        figures |= cached_floor(floor, real, knobs, params.seed, cache)
+        forget_features(cache, knobs.cache_mb)
 
         distances, twins = nearest(fakes[""], seen)
         apart = (distances, nearest(real["raw"], seen)[0], knobs.copied_percentile)

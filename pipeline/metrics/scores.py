@@ -11,7 +11,7 @@ raw holdout alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import threadpool_limits
@@ -30,22 +30,22 @@ def all_figures(
 ) -> dict[str, float]:
     """Return every figure of each set of fakes, alone and against each ruler, by its name, rounded to six decimals.
 
-    fakes: features (M, 1280) by who made them: "" (netG's EMA), `live` (KID alone) and `floor`. rulers: features
-    (N, 1280) of the holdouts clean, raw and perhaps pristine. N and M are at least 4.
+    fakes: features (M, 1280) by who made them: "" (netG's EMA), `live` and `floor`. rulers: features (N, 1280) of the
+    holdouts clean, raw and perhaps pristine. N and M are at least 4.
     """
-    pairs = [(who, ruler) for who in fakes for ruler in rulers]
+    # The longest first, so that no core ends long after the others.
+    tasks = [(who, ruler, figures) for figures in COMPARISONS for who in fakes for ruler in rulers]
 
-    def measure(pair: tuple[str, str]) -> dict[str, float]:
-        who, ruler = pair
-        figures = kid_figures if who == "live" else set_figures
-        measured = figures(rulers[ruler], fakes[who], knobs, seed)
-        return {figure_name(figure, who, ruler): round(value, 6) for figure, value in measured.items()}
+    def compare(task: tuple[str, str, Comparison]) -> dict[str, float]:
+        who, ruler, figures = task
+        compared = figures(rulers[ruler], fakes[who], knobs, seed)
+        return {figure_name(figure, who, ruler): round(value, 6) for figure, value in compared.items()}
 
-    # One BLAS thread a pair, pairs side by side: with more threads than free cores BLAS takes many times as long, and
+    # One BLAS thread a task, tasks side by side: with more threads than free cores BLAS takes many times as long, and
     # the last digits would depend on their number.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        varied = {who: pool.submit(diversity, fakes[who]) for who in fakes if who != "live"}
-        done = list(tqdm(pool.map(measure, pairs), total=len(pairs), desc="compare", unit="pair"))
+        varied = {who: pool.submit(diversity, features) for who, features in fakes.items()}
+        done = list(tqdm(pool.map(compare, tasks), total=len(tasks), desc="compare", unit="figure"))
     alone = {
         figure_name(figure, who, "raw"): round(value, 6)
         for who, future in varied.items()
@@ -54,25 +54,30 @@ def all_figures(
     return {name: value for figures in done for name, value in figures.items()} | alone
 
 
-def kid_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
-    """Return KID ×1000 and its standard error."""
+def _coverage(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
+    shares = coverage_figures(real, fake, knobs.nearest_k)
+    errors = coverage_errors(real, fake, knobs.nearest_k, knobs.kid_subsets, seed)
+    return vars(shares) | {f"{name}_se": error for name, error in vars(errors).items()}
+
+
+def _frechet(real: Features, fake: Features, _knobs: EvaluateParams, _seed: int) -> dict[str, float]:
+    return {"fd_lite0": frechet_distance(real, fake), "fd_lite0_se": frechet_error(real, fake)}
+
+
+def _kid(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
     value, error = kid(real, fake, knobs.kid_subsets, seed)
     return {"kid_lite0": 1000 * value, "kid_lite0_se": 1000 * error}
 
 
-def set_figures(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
-    """Return kid_figures, the Fréchet and the sliced Wasserstein distance ×1000, and the figures of Coverage, each with
-    its standard error.
-    """
-    shares = coverage_figures(real, fake, knobs.nearest_k)
-    errors = coverage_errors(real, fake, knobs.nearest_k, knobs.kid_subsets, seed)
-    figures = kid_figures(real, fake, knobs, seed)
-    figures |= {"fd_lite0": frechet_distance(real, fake), "fd_lite0_se": frechet_error(real, fake)}
+def _sliced(real: Features, fake: Features, _knobs: EvaluateParams, _seed: int) -> dict[str, float]:
     apart, error = sliced_wasserstein(real, fake)
-    figures |= {"swd_lite0": 1000 * apart, "swd_lite0_se": 1000 * error}
-    for name, value in vars(shares).items():
-        figures |= {name: value, f"{name}_se": getattr(errors, name)}
-    return figures
+    return {"swd_lite0": 1000 * apart, "swd_lite0_se": 1000 * error}
+
+
+# Real and fake features, knobs and seed → figures by their stems, each with its standard error; distances but for the
+# Fréchet one are ×1000.
+Comparison = Callable[[Features, Features, EvaluateParams, int], dict[str, float]]
+COMPARISONS: tuple[Comparison, ...] = (_coverage, _frechet, _kid, _sliced)
 
 
 def figure_name(figure: str, who: str, ruler: str) -> str:

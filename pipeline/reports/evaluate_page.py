@@ -61,6 +61,7 @@ def write_evaluate_page(
         percentile=knobs.copied_percentile,
         rulers=[ruler for ruler in RULERS if f"kid_lite0_{ruler}" in figures],
         entries=entries,
+        live=any(line.live for entry in entries for line in entry.lines),
         directions=DIRECTIONS,
         means={who: float(values.mean()) for who, values in beliefs._asdict().items()},
         heart=known_by_heart(beliefs.train, beliefs.holdout),

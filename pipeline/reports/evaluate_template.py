@@ -55,20 +55,23 @@ between runs with equal evaluate settings (here {{ "{:,}".format(n_generated) }}
 {%- if "clean" in rulers %} <span class="notice">Figures against the clean ruler compare only at equal filter params:
 the filter chose the faces that they are measured against.</span>{% endif %}</p>
 <p>raw: the holdout as it was crawled{% if "clean" in rulers %}; clean: what the filter kept of it, repaired{% endif %}
-{%- if "pristine" in rulers %}; pristine: the undamaged originals of it{% endif %}. Beside each figure is what real
+{%- if "pristine" in rulers %}; pristine: the undamaged originals of it{% endif %}.
+{%- if live %} Without EMA is the last netG as training left it, not averaged.{% endif %} Last is what real
 training faces reach in place of the generated ones
 {%- if n_floor == n_generated %}, as many of them: no generator is expected to do better.{% else %}; <span
 class="notice">there are only {{ "{:,}".format(n_floor) }} of them, and all but KID depend on the number.</span>
 {%- endif %}</p>
 <table class="figures">
-<thead><tr><th scope="col">against</th><th scope="col">generated</th><th scope="col">training faces</th></tr></thead>
+<thead><tr><th scope="col">against</th><th scope="col">generated</th>
+{%- if live %}<th scope="col">without EMA</th>{% endif %}<th scope="col">training faces</th></tr></thead>
 {% for entry in entries %}
 <tbody>
-<tr><th colspan="3" scope="rowgroup"><b>{{ entry.title }}</b>
+<tr><th colspan="{{ 4 if live else 3 }}" scope="rowgroup"><b>{{ entry.title }}</b>
 {%- if entry.better %} <span class="better">{{ directions[entry.better] }}</span>{% endif %}<br>
 {{ entry.says }}</th></tr>
 {% for line in entry.lines %}
-<tr><th scope="row">{{ line.ruler }}</th><td>{{ line.generated }}</td><td>{{ line.floor }}</td></tr>
+<tr><th scope="row">{{ line.ruler }}</th><td>{{ line.generated }}</td>
+{%- if live %}<td>{{ line.live }}</td>{% endif %}<td>{{ line.floor }}</td></tr>
 {% endfor %}
 </tbody>
 {% endfor %}

@@ -98,10 +98,13 @@ MEANINGS: dict[str, Meaning] = {
 
 
 class Line(NamedTuple):
-    """A figure against one ruler ("" where it has none), of generated and of training faces, as text."""
+    """A figure against one ruler ("" where it has none), as text, "" where there is none: of generated faces, of those
+    by netG without its average, and of training faces.
+    """
 
     ruler: str
     generated: str
+    live: str
     floor: str
 
 
@@ -117,24 +120,23 @@ class Entry(NamedTuple):
 def table(figures: Mapping[str, float], copied_percentile: float) -> list[Entry]:
     """Return all figures by their names in metrics/evaluate.json, those that MEANINGS explains first.
 
-    A figure of netG without its average (`_live`) is an entry of its own. Floors stand beside what they are the floor
-    of, and `_se` behind what it is the error of; a figure that is none of this is shown by its name alone.
+    Beside a figure stand that of netG without its average (`_live`) and the floor; `_se` stands behind what it is the
+    error of. A figure that is none of this is shown by its name alone.
     """
     entries, shown = [], set[str]()
     for stem, meaning in MEANINGS.items():
-        for who, note in (("", ""), ("live", " of netG without its average")):
-            lines = []
-            for ruler in RULERS if meaning.ruled else ("raw",):
-                name, floor = figure_name(stem, who, ruler), figure_name(stem, "floor", ruler)
-                if name in figures:
-                    beside = f"about {copied_percentile / 100:g}" if stem == "copied_share" else _told(figures, floor)
-                    lines.append(Line(ruler if meaning.ruled else "", _told(figures, name), beside))
-                    shown |= {name, floor}
-            if lines:
-                says = f"The same{note}, as training left it." if who else meaning.says
-                entries.append(Entry(meaning.title + note, meaning.better, says, lines))
+        lines = []
+        for ruler in RULERS if meaning.ruled else ("raw",):
+            name, live, floor = (figure_name(stem, who, ruler) for who in ("", "live", "floor"))
+            if name in figures:
+                beside = f"about {copied_percentile / 100:g}" if stem == "copied_share" else _told(figures, floor)
+                told = _told(figures, name), _told(figures, live), beside
+                lines.append(Line(ruler if meaning.ruled else "", *told))
+                shown |= {name, live, floor}
+        if lines:
+            entries.append(Entry(meaning.title, meaning.better, meaning.says, lines))
     others = [name for name in figures if name not in shown and not name.endswith("_se")]
-    return entries + [Entry(name, "", "", [Line("", _told(figures, name), "")]) for name in others]
+    return entries + [Entry(name, "", "", [Line("", _told(figures, name), "", "")]) for name in others]
 
 
 def pairs(figures: Mapping[str, float]) -> Iterator[tuple[str, float, float | None]]:

@@ -35,11 +35,13 @@ def test_a_figure_stands_beside_its_floor_with_their_errors() -> None:
     entries = table(figures, copied_percentile=1.0)
     told = {entry.title: (entry.better, entry.lines) for entry in entries}
     assert told == {
-        "KID ×1000": ("lower", [Line("raw", "30.0 ± 2.0", "0.50 ± 0.25"), Line("clean", "20.0 ± 1.0", "0.100")]),
-        "KID ×1000 of netG without its average": ("lower", [Line("raw", "35.0", "0.50 ± 0.25")]),
-        "precision": ("higher", [Line("raw", "0.750 ± 0.010", "0.900")]),
-        "copied share": ("floor", [Line("", "0.0200 ± 0.0020", "about 0.01")]),
-        "new_figure": ("", [Line("", "7.00 ± 0.50", "")]),
+        "KID ×1000": (
+            "lower",
+            [Line("raw", "30.0 ± 2.0", "35.0", "0.50 ± 0.25"), Line("clean", "20.0 ± 1.0", "", "0.100")],
+        ),
+        "precision": ("higher", [Line("raw", "0.750 ± 0.010", "", "0.900")]),
+        "copied share": ("floor", [Line("", "0.0200 ± 0.0020", "", "about 0.01")]),
+        "new_figure": ("", [Line("", "7.00 ± 0.50", "", "")]),
     }
     assert [entry.title for entry in entries] == list(told)
 
@@ -53,8 +55,10 @@ def test_every_figure_of_an_evaluation_is_explained(params: Params) -> None:
     knobs = params.evaluate.model_copy(update={"kid_subsets": 2})
     entries = table(all_figures(sets, rulers, knobs, 0) | {"copied_share": 0.0}, 1.0)
     assert [entry.title for entry in entries if not entry.says] == []
-    assert [len(entry.lines) for entry in entries] == [3] * 8 + [1, 1]
-    assert all(line.generated and line.floor for entry in entries for line in entry.lines)
+    assert [len(entry.lines) for entry in entries] == [3] * 7 + [1, 1]
+    *compared, copied = (line for entry in entries for line in entry.lines)
+    assert all(line.generated and line.live and line.floor for line in compared)
+    assert not copied.live
     assert isinstance(entries[0], Entry)
 
 
