@@ -130,12 +130,30 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
         # Spawned, not forked: a fork of a process that holds threads (torch, OpenCV) can hang.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
+
+            def threads() -> int:
+                _let_it_break(pool)
+                return processes
+
             try:
-                yield Workers(pool.submit, lambda: processes)
+                yield Workers(pool.submit, threads)
             except BrokenProcessPool:
                 raise StageError(
                     "a worker process was killed, for want of memory perhaps; set workers lower, or run the stage again"
                 ) from None
+
+
+def _let_it_break(pool: ProcessPoolExecutor) -> None:
+    """Have a pool notice that a worker was killed in the middle of sending a result.
+
+    It would wait for the rest for ever, because others hold the pipe's other end open, and this process is one of them.
+    For that there is no public way.
+    """
+    workers = list((pool._processes or {}).values())
+    if any(worker.exitcode is not None for worker in workers):
+        for worker in workers:
+            worker.kill()
+        pool._result_queue._writer.close()  # type: ignore[attr-defined]
 
 
 @contextmanager

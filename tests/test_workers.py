@@ -1,15 +1,18 @@
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import cv2
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+import pipeline.workers
 from pipeline.errors import StageError
 from pipeline.workers import open_workers
 
@@ -82,6 +85,24 @@ def send(signum: int) -> int:
 def test_a_killed_worker_is_named() -> None:
     with pytest.raises(StageError, match="a worker process was killed"), open_workers(1) as workers:
         list(workers.map(send, [signal.SIGKILL], label="test", sizes=[1]))
+
+
+def die_while_sending(_: int) -> bytes:
+    """Have this worker killed when half of its result is in the pipe."""
+
+    def send_half(connection: Connection, data: bytes) -> None:
+        os.write(connection.fileno(), struct.pack("!i", len(data)) + bytes(data[: len(data) // 2]))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Connection._send_bytes = send_half  # type: ignore[attr-defined]
+    return bytes(10_000)
+
+
+def test_a_worker_that_is_killed_while_it_sends_its_result_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool itself would wait for the other half for ever."""
+    monkeypatch.setattr(pipeline.workers, "PATIENCE", 0.2)
+    with pytest.raises(StageError, match="a worker process was killed"), open_workers(2) as workers:
+        list(workers.map(die_while_sending, [0, 1], label="test", sizes=[1, 1]))
 
 
 def test_a_worker_leaves_ctrl_c_to_its_parent() -> None:
