@@ -13,6 +13,7 @@ STYLE = """
 .figures th b { color: var(--ink); }
 .figures tbody tr + tr th { padding-left: 1rem; }
 .figures td, .figures thead th + th { padding: 0 0 0 .75rem; text-align: right; }
+@media (max-width: 40rem) { .figures td, .figures th { white-space: normal; vertical-align: top; } }
 .better { color: var(--mark); white-space: nowrap; }
 .notice { color: var(--ink); }
 """

@@ -72,10 +72,21 @@ def test_the_page_shows_all_and_needs_nothing_from_outside(tmp_path: Path, param
     assert len(re.findall("<svg", text)) == 3
 
 
+def test_netG_without_its_average_has_a_column(tmp_path: Path, params: Params) -> None:
+    text = " ".join(write(tmp_path, params, FIGURES | {"kid_lite0_live_raw": 35.0}).split())
+    heads = '<th scope="col">generated</th><th scope="col">without EMA</th><th scope="col">training faces</th>'
+    assert heads in text
+    assert '<tr><th scope="row">raw</th><td>30.0 ± 2.0</td><td>35.0</td><td>0.50 ± 0.25</td></tr>' in text
+    assert '<tr><th scope="row">raw</th><td>0.750</td><td></td><td></td></tr>' in text
+    assert 'colspan="4"' in text
+    assert 'colspan="3"' not in text
+
+
 def test_figures_stand_with_errors_floors_and_warnings(tmp_path: Path, params: Params) -> None:
     text = " ".join(write(tmp_path, params).split())
     assert "<h1>KID ×1000 30.0 ± 2.0 against faces that netG never saw</h1>" in text
     assert '<tr><th scope="row">raw</th><td>30.0 ± 2.0</td><td>0.50 ± 0.25</td></tr>' in text
+    assert "without EMA" not in text
     assert "compare only at equal filter params" in text
     assert "drawn by the last generator" in text
     assert "pristine" not in text

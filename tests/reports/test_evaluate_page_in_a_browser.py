@@ -6,15 +6,22 @@ import re
 
 import pytest
 
-from tests.reports.test_evaluate_page import write
+from tests.reports.test_evaluate_page import FIGURES, write
 from tests.reports.test_filter_page_in_a_browser import CHROMIUM, TELL, look
+
+# A row as wide as one comes.
+LONG = {
+    "density_pristine": 0.000812, "density_pristine_se": 0.000401, "density_live_pristine": 0.000412,
+    "density_live_pristine_se": 0.000151, "density_floor_pristine": 1.040612, "density_floor_pristine_se": 0.000173,
+}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM} here")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(375, False), (1400, True)], ids=["phone, light", "desk, dark"])
 def test_the_page_fits_shows_all_and_follows_the_colour_scheme(tmp_path, params, width, dark):
-    (tmp_path / "shown.html").write_text(write(tmp_path, params).replace("</body>", TELL), encoding="utf-8")
+    html = write(tmp_path, params, FIGURES | LONG)
+    (tmp_path / "shown.html").write_text(html.replace("</body>", TELL), encoding="utf-8")
     page, console = look(tmp_path, width, dark, "shown.html")
     assert console == []
     assert page["width"] == width
