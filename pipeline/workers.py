@@ -9,12 +9,13 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Protocol, TypeVar
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -58,9 +59,16 @@ class Submit(Protocol):
 class Workers:
     """Where functions run: wherever submit takes them, on as many threads as there are now; in this one without it."""
 
-    def __init__(self, submit: Submit | None = None, threads: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        submit: Submit | None = None,
+        threads: Callable[[], int] = lambda: 0,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
+        """check is called now and then by whoever waits for a result, and has the task fail where nobody does it."""
         self._submit = submit
         self._threads = threads
+        self._check = check
 
     def map(
         self,
@@ -107,7 +115,7 @@ class Workers:
         while not task.done():
             with suppress(TimeoutError):
                 return task.result(PATIENCE)
-            self._threads()
+            self._check()
         return task.result()
 
 
@@ -127,33 +135,44 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
     elif processes == 0:
         yield Workers()
     else:
-        # Spawned, not forked: a fork of a process that holds threads (torch, OpenCV) can hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
-
-            def threads() -> int:
-                _let_it_break(pool)
-                return processes
-
+        with _pool(processes) as pool:
             try:
-                yield Workers(pool.submit, threads)
+                yield Workers(
+                    pool.submit, lambda: processes, partial(_let_it_break, pool._processes, pool._result_queue)
+                )
             except BrokenProcessPool:
                 raise StageError(
                     "a worker process was killed, for want of memory perhaps; set workers lower, or run the stage again"
                 ) from None
 
 
-def _let_it_break(pool: ProcessPoolExecutor) -> None:
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield that many processes, and wait for them at the end, whatever became of them."""
+    # Spawned, not forked: a fork of a process that holds threads (torch, OpenCV) can hang.
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    try:
+        yield pool
+    finally:
+        manager: Any = pool._executor_manager_thread
+        workers, results = pool._processes, pool._result_queue
+        pool.shutdown(wait=False)
+        while manager is not None and manager.is_alive():
+            manager.join(PATIENCE)
+            _let_it_break(workers, results)
+
+
+def _let_it_break(workers: Mapping[int, BaseProcess], results: Any) -> None:
     """Have a pool notice that a worker was killed in the middle of sending a result.
 
-    It would wait for the rest for ever, because others hold the pipe's other end open, and this process is one of them.
-    For that there is no public way.
+    Its thread would wait for the rest for ever, because others hold the pipe's other end open, and this process is one
+    of them. There is no public way to tell it.
     """
-    workers = list((pool._processes or {}).values())
-    if any(worker.exitcode is not None for worker in workers):
-        for worker in workers:
+    everyone = list(workers.values())
+    if any(worker.exitcode not in (None, 0) for worker in everyone):
+        for worker in everyone:
             worker.kill()
-        pool._result_queue._writer.close()  # type: ignore[attr-defined]
+        results._writer.close()
 
 
 @contextmanager
@@ -248,7 +267,7 @@ def _cluster(address: str) -> Iterator[Workers]:
     with client:
         threads()
         try:
-            yield Workers(submit, threads)
+            yield Workers(submit, threads, threads)
         except (CancelledError, CommClosedError):
             raise StageError(f"the scheduler {address} was lost on the way; run the stage again") from None
         except KilledWorker as fault:

@@ -42,7 +42,7 @@ def main() -> None:
         run.set_tags({"device": device.type} | ({"inception_sha256": inception.sha256} if inception else {}))
         shown = paths.GENERATOR_BEST if knobs.generator == "best" else paths.GENERATOR
         nets = {"": load_generator(shown, device)}
-        if paths.GENERATOR_LIVE.exists():
+        if params.train.ema or shown != paths.GENERATOR:  # else both are the same
             nets["live"] = load_generator(paths.GENERATOR_LIVE, device)
         netD = load_discriminator(paths.DISCRIMINATOR, device)
         rulers = {name: spread(faces, knobs.n_real) for name, faces in load_rulers().items()}

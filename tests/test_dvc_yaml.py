@@ -48,6 +48,7 @@ IN_NO_STAGE = {
 }
 
 IN_SEVERAL_STAGES = {
+    "train.ema": {"train", "evaluate"},
     "seed": {"train", "evaluate"},
     "image_size": {"filter", "resize", "train"},
     "nc": {"resize", "train"},

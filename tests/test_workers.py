@@ -3,6 +3,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from multiprocessing.connection import Connection
@@ -98,11 +99,42 @@ def die_while_sending(_: int) -> bytes:
     return bytes(10_000)
 
 
-def test_a_worker_that_is_killed_while_it_sends_its_result_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_at_once(*_: object) -> None:
+    pipeline.workers.PATIENCE = 0.2
+    sys.exit(143)
+
+
+def lose_a_worker(leave: bool) -> None:
+    """Wait for the result of a worker that is killed while it sends it; or leave, as by SIGTERM, once it is dead."""
+    pipeline.workers.PATIENCE = 0.2
+    with open_workers(2) as workers:
+        results = workers.map(die_while_sending, [0, 1, 2, 3], label="test", sizes=[1] * 4)
+        if leave:
+            pipeline.workers.PATIENCE = 60.0
+            threading.Timer(8.0, os.kill, [os.getpid(), signal.SIGTERM]).start()
+            signal.signal(signal.SIGTERM, leave_at_once)
+        list(results)
+
+
+@pytest.mark.parametrize(("leave", "says"), [(False, "StageError: a worker process was killed"), (True, "")])
+def test_a_worker_that_is_killed_while_it_sends_its_result_holds_nobody_up(leave: bool, says: str, root: Path) -> None:
     """The pool itself would wait for the other half for ever."""
-    monkeypatch.setattr(pipeline.workers, "PATIENCE", 0.2)
-    with pytest.raises(StageError, match="a worker process was killed"), open_workers(2) as workers:
-        list(workers.map(die_while_sending, [0, 1], label="test", sizes=[1, 1]))
+    code = f"import sys; sys.path[:0] = [r'{root}', r'{root}/tests']\nimport test_workers\n"
+    code += f"if __name__ == '__main__':\n    test_workers.lose_a_worker({leave})\n"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert says in ended.stderr
+    assert ended.returncode == (143 if leave else 1)
+
+
+def nap(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def test_workers_that_take_their_time_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.workers, "PATIENCE", 0.1)
+    with open_workers(2) as workers:
+        assert list(workers.map(nap, [0.5, 0.6, 0.0], label="test", sizes=[1] * 3)) == [0.5, 0.6, 0.0]
 
 
 def test_a_worker_leaves_ctrl_c_to_its_parent() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import scipy
 
 from pipeline.atomic import whole_file
 from pipeline.digest import file_digest
@@ -22,10 +23,11 @@ def cached_floor(
 ) -> dict[str, float]:
     """Return all_figures() of training faces, from a file in the folder where the same were compared before.
 
-    The file is named by all that they depend on: features, settings, and the code beside this file. forget_features
+    The file is named by all that they depend on: features, settings, the code beside this file, and the
+    libraries that compute. forget_features
     forgets it with the others. faces, rulers: see all_figures().
     """
-    settings = [knobs.kid_subsets, knobs.nearest_k, seed, sorted(rulers)]
+    settings = [knobs.kid_subsets, knobs.nearest_k, seed, sorted(rulers), np.__version__, scipy.__version__]
     code = [file_digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
     digest = hashlib.sha256(json.dumps([settings, code]).encode())
     for features in (faces, *(rulers[name] for name in sorted(rulers))):

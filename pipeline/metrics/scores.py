@@ -24,6 +24,8 @@ from pipeline.metrics.sliced import sliced_wasserstein
 from pipeline.metrics.standard_errors import coverage_errors, frechet_error
 from pipeline.params import EvaluateParams
 
+MOST_THREADS = 8  # each with copies of two sets in float64: half a gigabyte at 20,000 faces
+
 
 def all_figures(
     fakes: Mapping[str, Features], rulers: Mapping[str, Features], knobs: EvaluateParams, seed: int
@@ -43,7 +45,10 @@ def all_figures(
 
     # One BLAS thread a task, tasks side by side: with more threads than free cores BLAS takes many times as long, and
     # the last digits would depend on their number.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0)))) as pool,
+    ):
         varied = {who: pool.submit(diversity, features) for who, features in fakes.items()}
         done = list(tqdm(pool.map(compare, tasks), total=len(tasks), desc="compare", unit="figure"))
     alone = {

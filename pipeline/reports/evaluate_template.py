@@ -57,8 +57,8 @@ between runs with equal evaluate settings (here {{ "{:,}".format(n_generated) }}
 the filter chose the faces that they are measured against.</span>{% endif %}</p>
 <p>raw: the holdout as it was crawled{% if "clean" in rulers %}; clean: what the filter kept of it, repaired{% endif %}
 {%- if "pristine" in rulers %}; pristine: the undamaged originals of it{% endif %}.
-{%- if live %} Without EMA is the last netG as training left it, not averaged.{% endif %} Last is what real
-training faces reach in place of the generated ones
+{%- if live %} Without EMA is netG as training left it, not averaged.{% endif %} The
+last column is what real training faces reach in place of the generated ones
 {%- if n_floor == n_generated %}, as many of them: no generator is expected to do better.{% else %}; <span
 class="notice">there are only {{ "{:,}".format(n_floor) }} of them, and all but KID depend on the number.</span>
 {%- endif %}</p>
