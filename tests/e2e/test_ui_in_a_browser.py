@@ -10,6 +10,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator
+from itertools import takewhile
 from urllib.error import URLError
 from urllib.parse import quote
 
@@ -78,8 +79,11 @@ def test_the_compare_page_shows_both(project: Project, page: str) -> None:
     # A line a setting, a value a run.
     found = [shown[at : at + 3] for at, text in enumerate(shown) if text == "lr"]
     assert ["lr", first.data.params["lr"], second.data.params["lr"]] in found
-    assert {"coverage", "crawl-import/images"} <= set(shown)
-    assert shown.count(f"{first.data.metrics['crawl-import/images']:.0f}") >= 2
+    # The names of the figures, then their values.
+    start = shown.index("copied_share")
+    names = list(takewhile(first.data.metrics.__contains__, shown[start:]))
+    assert "coverage" in names
+    assert float(shown[start + len(names)]) == pytest.approx(first.data.metrics["copied_share"], abs=1e-3)
 
 
 def test_the_charts_lay_the_curves_over_each_other_and_step_through_the_samples(project: Project, page: str) -> None:
