@@ -1,7 +1,7 @@
 """Before `dvc repro`: refuse a dataroot that DVC can't hash, which it does before the import may tell good from bad.
 
 DVC opens every file of a folder, links' targets too: it waits for a pipe for ever, never comes to the end of a device,
-and ends at a socket, a link to nowhere and a name that is no UTF-8.
+and ends at a socket, a link to nowhere, a name that is no UTF-8 and a file that it may not read.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def _fault(path: Path) -> str | None:
         return "a name that is no UTF-8"
     except OSError as fault:
         return (fault.strerror or "unreadable").lower()
-    return None if stat.S_ISREG(mode) else KINDS[stat.S_IFMT(mode)]
+    if not stat.S_ISREG(mode):
+        return KINDS[stat.S_IFMT(mode)]
+    return None if os.access(path, os.R_OK, effective_ids=True) else "permission denied"
 
 
 def main() -> None:

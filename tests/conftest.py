@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,16 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def params() -> Params:
     return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def of_nobody() -> Iterator[Path]:
+    """A folder whose rights hold: root, who may read all, is nobody while it is there."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # not tmp_path, whose parents are their owner's alone
+    folder.chmod(0o755)
+    yield folder
+    os.seteuid(os.getuid())
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

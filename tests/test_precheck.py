@@ -60,6 +60,15 @@ def test_what_dvc_would_hang_or_die_of_is_refused(folder: Path, make: Callable[[
         require_hashable(folder)
 
 
+def test_a_file_that_may_not_be_read_is_refused(of_nobody: Path) -> None:
+    (of_nobody / "odd").write_bytes(b"1")
+    (of_nobody / "odd").chmod(0)
+    if os.getuid() == 0:
+        os.seteuid(65534)
+    with pytest.raises(StageError, match=r"odd' \(permission denied\)"):
+        require_hashable(of_nobody)
+
+
 def test_a_pipe_by_an_archives_name_is_refused(folder: Path) -> None:
     os.mkfifo("faces.zip")
     with pytest.raises(StageError, match="a pipe"):

@@ -1,9 +1,6 @@
 import os
-import shutil
 import socket
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,16 +100,6 @@ def test_a_file_swapped_for_a_pipe_after_listing_is_a_row_and_no_wait(tmp_path: 
     assert (item.data, item.error) == (None, "not a file")
     if writer is not None:
         os.close(writer)
-
-
-@pytest.fixture
-def of_nobody() -> Iterator[Path]:
-    """A folder whose rights hold: root, who may read all, is nobody while it is there."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # not tmp_path, whose parents are their owner's alone
-    folder.chmod(0o755)
-    yield folder
-    os.seteuid(os.getuid())
-    shutil.rmtree(folder)
 
 
 def test_what_may_not_be_read_is_a_row(of_nobody: Path) -> None:
