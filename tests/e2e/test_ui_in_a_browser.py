@@ -79,11 +79,13 @@ def test_the_compare_page_shows_both(project: Project, page: str) -> None:
     # A line a setting, a value a run.
     found = [shown[at : at + 3] for at, text in enumerate(shown) if text == "lr"]
     assert ["lr", first.data.params["lr"], second.data.params["lr"]] in found
-    # The names of the figures, then their values.
+    # The names of the figures, then their values, a pair a figure.
     start = shown.index("copied_share")
     names = list(takewhile(first.data.metrics.__contains__, shown[start:]))
-    assert "coverage" in names
-    assert float(shown[start + len(names)]) == pytest.approx(first.data.metrics["copied_share"], abs=1e-3)
+    values = [float(text) for text in shown[start + len(names) :][: 2 * len(names)]]
+    recorded = [run.data.metrics[name] for name in names for run in (first, second)]
+    assert values == pytest.approx(recorded, rel=1e-3, abs=1e-3)
+    assert any(recorded), "all nought: that would be so on the page of any other run"
 
 
 def test_the_charts_lay_the_curves_over_each_other_and_step_through_the_samples(project: Project, page: str) -> None:
