@@ -20,6 +20,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MOST_SCANS = 100
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a segment: it has a length, and perhaps a content
 
+# Pillow looks at a header segment by segment, in Python, and keeps what it finds. A PNG of 50 MB in parts of 8 KB takes
+# 25,000 reads; a file that is nothing but empty segments would take millions, many seconds, and 30 times its size.
+MOST_READS = 200_000
+
 # The size is checked against max_pixels from the header, before any pixel is decoded; Pillow's own guard would only
 # warn at first, and depends on a global.
 Image.MAX_IMAGE_PIXELS = None
@@ -27,6 +31,19 @@ Image.MAX_IMAGE_PIXELS = None
 
 class DecodeError(Exception):
     """The bytes are no picture that can be used; the message is a short countable reason."""
+
+
+class BoundedReader(io.BytesIO):
+    """Bytes that Pillow may read from so often, and no more: then it raises DecodeError."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes, as io.BytesIO does."""
+        self.reads += 1
+        if self.reads > MOST_READS:
+            raise DecodeError("too many parts")
+        return super().read(size)
 
 
 def decode(data: bytes, max_pixels: int) -> Pixels:
@@ -50,7 +67,7 @@ def decode_with_format(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(BoundedReader(data), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise DecodeError("too many pixels")
                 if _has_too_many_scans(data):

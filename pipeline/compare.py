@@ -23,9 +23,9 @@ from pipeline.runs import aligned
 
 FACES, COLUMNS = 64, 8
 NO_FIGURES = frozenset({"n_generated", "seconds", "img_per_s"})
-# At what settings figures compare at all, and which ones change what the clean ruler holds.
+# At what settings figures compare at all, and which ones tell other faces where the holdout's own digest is not known.
 MEASURED_BY = ("evaluate.n_generated", "evaluate.n_real", "evaluate.nearest_k", "evaluate.copied_percentile")
-HELD_OUT_BY = ("dataroot", "crawl.", "image_size", "nc")
+HELD_OUT_BY = ("dataroot", "image_size", "nc")
 ERRORS = 2.0  # a difference beyond so many of its errors is told
 BLANK = [""] * 5
 MARGIN, LINE = 8, 20  # of the picture's labels, in pixels
@@ -84,12 +84,19 @@ def _same(one: str, other: str) -> bool:
 def cautions(left: Results, right: Results) -> list[Caution]:
     """Return why the figures of two runs do not compare."""
     differing, found = differing_settings(left, right), []
-    for keys, says in ((MEASURED_BY, "measured otherwise"), (HELD_OUT_BY, "measured against other faces")):
+    holdouts = {left.holdout, right.holdout}
+    kinds: list[tuple[tuple[str, ...], str]] = [(MEASURED_BY, "measured otherwise")]
+    kinds += [(HELD_OUT_BY, "measured against other faces")] if None in holdouts else []
+    for keys, says in kinds:
         if changed := [f"{key} {' and '.join(values)}" for key, values in differing.items() if key.startswith(keys)]:
             found.append(Caution(f"the two were {says} ({', '.join(changed)}): no figures compare", clean_only=False))
     if any(key.startswith("filter.") and key != "filter.cache_days" for key in differing):
         says = "the filter settings differ: figures against the clean ruler do not compare, those against the others do"
         found.append(Caution(says, clean_only=True))
+    if None not in holdouts:
+        if len(holdouts) > 1:
+            found.append(Caution("the raw holdouts are other faces: no figures compare", clean_only=False))
+        return found
     imported = [side.imported for side in (left, right)]
     if None not in imported and imported[0] != imported[1] and all(doubt.clean_only for doubt in found):
         found.append(Caution("the two imported other files: no figures compare", clean_only=False))

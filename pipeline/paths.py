@@ -16,6 +16,7 @@ RAW = Path("data/raw")
 CLEAN = Path("data/clean")
 VERDICTS = Path("data/verdicts.parquet")
 FACES = Path("data/faces")
+HOLDOUT_RAW = FACES / "holdout_raw.npy"
 
 GENERATOR = Path("models/generator.safetensors")
 GENERATOR_LIVE = Path("models/generator_live.safetensors")

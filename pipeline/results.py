@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
+from pipeline.faces import SUMS
 from pipeline.lineage import PARENT_TAG
 from pipeline.mlflow_store import open_store
 from pipeline.params import read_yaml
 
 if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 WORKSPACE = "workspace"
 SHORTEST = 4  # letters of an id
+DIGEST = 36  # letters of a SHA-256 that MLflow takes
 
 
 class Results(NamedTuple):
@@ -31,8 +34,8 @@ class Results(NamedTuple):
     name: as it was asked for; origin: what that turned out to be. params: the settings that the results were made with,
     by dotted names, those of another file than params.yaml behind its name and a colon. figures: metrics/evaluate.json.
     generator: a copy of the weights that were evaluated; samples: the picture that was logged, where the weights are
-    gone; imported: DVC's digest of data/raw, which holds the raw holdout; run_id: of an MLflow run. None for what is
-    not to be had.
+    gone; holdout: the start of the SHA-256 of the raw holdout that they were measured against; imported: DVC's digest
+    of data/raw, which holds it; run_id: of an MLflow run. None for what is not to be had.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Results(NamedTuple):
     figures: Mapping[str, float]
     generator: Path | None
     samples: Path | None
+    holdout: str | None = None
     imported: str | None = None
     run_id: str | None = None
 
@@ -98,13 +102,23 @@ def _of_revision(name: str, folder: Path) -> Results | None:
         for key, value in values.items()
     }
     imported = {out["path"]: out.get("md5") for out in stages.get("crawl-import", {}).get("outs", [])}
-    results = Results(name, origin, params, figures, None, None, imported.get(str(paths.RAW)))
+    holdout = _raw_holdout(project)
+    results = Results(name, origin, params, figures, None, None, holdout, imported.get(str(paths.RAW)))
     generator = folder / "generator.safetensors"
     try:
         project.get_file(str(_evaluated_generator(params)), str(generator))
     except Exception:  # DVC raises this and that where neither its cache nor a remote has the file
         return results
     return results._replace(generator=generator)
+
+
+def _raw_holdout(project: DVCFileSystem) -> str | None:
+    """Return the digest of a revision's raw holdout, None where its checksums are no longer to be had."""
+    try:
+        sums = project.read_text(str(paths.FACES / SUMS))
+    except Exception:  # DVC raises this and that where neither its cache nor a remote has the file
+        return None
+    return next((line[:DIGEST] for line in sums.splitlines() if line.endswith(f"  {paths.HOLDOUT_RAW.name}")), None)
 
 
 def _evaluated_generator(params: Mapping[str, str]) -> Path:
@@ -125,7 +139,8 @@ def _of_run(name: str, folder: Path) -> Results | None:
         child, params = evaluated[0], parent.data.params
         generator = _cached(child, str(_evaluated_generator(params)))
         samples = None if generator else _logged_samples(client, child.info.run_id, folder)
-        return Results(name, origin, params, child.data.metrics, generator, samples, run_id=parent.info.run_id)
+        holdout = _inputs(child).get(str(paths.HOLDOUT_RAW))
+        return Results(name, origin, params, child.data.metrics, generator, samples, holdout, run_id=parent.info.run_id)
 
 
 def _find_run(client: MlflowClient, experiment_id: str, name: str) -> Run | None:
@@ -144,12 +159,17 @@ def _find_run(client: MlflowClient, experiment_id: str, name: str) -> Run | None
     return fitting[0] if fitting else None
 
 
+def _inputs(run: Run) -> dict[str, str]:
+    """Return the digests of what a run read, by its path."""
+    return {entry.dataset.name: entry.dataset.digest for entry in run.inputs.dataset_inputs} if run.inputs else {}
+
+
 def _cached(run: Run, path: str) -> Path | None:
     """Return the file in DVC's cache that a run read at a path, or None where it is no longer there."""
     from dvc.api import DVCFileSystem
     from dvc.exceptions import NotDvcRepoError
 
-    digests = {entry.dataset.name: entry.dataset.digest for entry in run.inputs.dataset_inputs} if run.inputs else {}
+    digests = _inputs(run)
     if path not in digests:
         return None
     try:

@@ -15,6 +15,7 @@ from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.dcgan.device import choose_devices
 from pipeline.dcgan.sampling import load_generator, sample_noise
+from pipeline.digest import file_digest
 from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.belief import Beliefs, believe, load_discriminator
 from pipeline.metrics.copying import copied_share, copied_share_error, nearest
@@ -47,6 +48,7 @@ def main() -> None:
         netD = load_discriminator(paths.DISCRIMINATOR, device)
         rulers = {name: spread(faces, knobs.n_real) for name, faces in load_rulers().items()}
         train = spread(load_enough("train"), knobs.n_real)
+        run.log_input(str(paths.HOLDOUT_RAW), file_digest(paths.HOLDOUT_RAW))  # what figures must share to compare
 
         z = sample_noise(knobs.n_generated, nets[""].nz, params.seed)
         drawn = {who: draw_faces(netG, z, f"draw {who}".rstrip()) for who, netG in nets.items()}

@@ -58,10 +58,10 @@ def main() -> None:
                 train(state, faces, params, fabric, report=report, save=checkpoint.save, judge=judge)
             run.log_rows(open_row(state, epoch_steps, params))
             write_outputs(state, params, epoch_steps, learnt_from)
-            checkpoint.finish()
-        for plot in PLOTTED:
-            run.log_file(paths.PLOTS / plot, "plots")
-        run.log_parent_metrics({name: headline(state)[name] for name in ("kimg", "img_per_s", "lossD", "lossG")})
+            for plot in PLOTTED:
+                run.log_file(paths.PLOTS / plot, "plots")
+            run.log_parent_metrics({name: headline(state)[name] for name in ("kimg", "img_per_s", "lossD", "lossG")})
+            checkpoint.finish()  # last: whoever is cut off before is taken up again, with nothing left to train
         print(f"train: {state.step} steps in {state.seconds:.0f} s; {paths.GENERATOR}, {paths.PLOTS / 'training.gif'}")
 
 

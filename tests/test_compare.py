@@ -97,6 +97,22 @@ def test_other_imports_do_not_compare_whatever_the_filter() -> None:
     assert cautions(left, right._replace(imported="A")) == []
 
 
+def test_one_raw_holdout_is_what_figures_need_to_compare() -> None:
+    """Known by its digest, whatever the settings are by which it came about."""
+    left, right = (results(name)._replace(holdout=name) for name in "AB")
+    for changed in ({}, {"filter.max_blur": "4"}, {"crawl.delay": "1.0"}):
+        other = right._replace(params=PARAMS | changed)
+        assert False in [caution.clean_only for caution in cautions(left, other)]
+        assert verdicts(told(left, other))["kid_lite0_raw"] == "does not compare"
+        assert False not in [caution.clean_only for caution in cautions(left, other._replace(holdout="A"))]
+    elsewhere = right._replace(params=PARAMS | {"dataroot": "the/same/elsewhere"}, holdout="A")
+    assert cautions(left, elsewhere) == []
+
+
+def test_a_setting_that_changes_no_face_is_in_nobodys_way() -> None:
+    assert cautions(results("A"), results("B", params={"crawl.delay": "1.0"})) == []
+
+
 def test_an_error_of_nothing_tells_nothing() -> None:
     found = differences(
         results("A", {"copied_share": 0.0, "copied_share_se": 0.0}),

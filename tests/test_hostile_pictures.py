@@ -113,6 +113,10 @@ def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
         "JPEG, 65,535 a side": (patched(jpeg, frame, b"\xff" * 4), "too many pixels"),
         "JPEG, CMYK": (save(large["CMYK"], "JPEG"), None),
         "JPEG, 50,000 scans": (with_scans(progressive, 50_000), "too many scans"),
+        "JPEG, 5,000,000 empty segments": (b"\xff\xd8" + b"\xff\xe5\0\2" * 5_000_000, "too many parts"),
+        "JPEG, 20 MB between two segments": (b"\xff\xd8" + b"\xff" * 20_000_000, "too many parts"),
+        "PNG, 1,000,000 empty chunks": (png(16, 16, extra=chunk(b"prVt", b"") * 1_000_000), "too many parts"),
+        "GIF, 4,000,000 comments": (gif[:13] + b"!\xfe\1a\0" * 4_000_000, "too many parts"),
         "JPEG, EXIF that leads back to itself": (with_segment(jpeg, 0xE1, exif), None),
         "JPEG, EXIF of 2^32 values": (
             with_segment(jpeg, 0xE1, b"Exif\0\0" + tiff(entry(0x0112, 3, 2**32 - 1, 8))), None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pipeline import paths
 from pipeline.cli import app
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.sampling import sample_noise
@@ -34,6 +35,12 @@ DVC_YAML = """stages:
       - count
     outs:
     - data/raw
+  resize:
+    cmd: mkdir data/faces && cp SHA256SUMS data/faces/
+    deps:
+    - SHA256SUMS
+    outs:
+    - data/faces
   train:
     cmd: cp weights.safetensors models/generator.safetensors
     deps:
@@ -57,6 +64,9 @@ DVC_YAML = """stages:
 """
 
 
+HOLDOUT = "0123456789abcdef" * 4
+
+
 class Made(NamedTuple):
     """A project with the tag `first`, the experiment `brave`, and an MLflow run for each."""
 
@@ -69,6 +79,7 @@ def log(params: Params, name: str, lr: float, kid: float, patch: pytest.MonkeyPa
     """Leave the MLflow run of an invocation by that name, that evaluated what dvc.lock has."""
     patch.setenv("DVC_EXP_NAME", name)
     with stage_run("evaluate", params.model_copy(update={"lr": lr, "nz": 4})) as run:
+        run.log_input(str(paths.HOLDOUT_RAW), HOLDOUT)
         run.log_metrics({"kid_lite0_raw": kid, "kid_lite0_raw_se": 1.0})
         run.log_image(np.full((20, 20, 3), 9, np.uint8), "samples", step=0)
     # Each test process is one invocation; the next run shall be another one's.
@@ -85,6 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, params: Params):
     (folder / "dvc.yaml").write_text(DVC_YAML)
     (folder / ".gitignore").write_text("/mlflow.db\n/mlartifacts\n/.pipeline\n/models/*\n/data\n")
     (folder / "recipe.yaml").write_text("count: 3\n")
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  train.npy\n{HOLDOUT}  holdout_raw.npy\n")
     project.run("git", "init", "--quiet")
     project.run("dvc", "init", "--quiet")
     patch = pytest.MonkeyPatch()
@@ -131,6 +143,7 @@ def test_a_revision(made: Made, tmp_path: Path, name: str, holds: str, origin: s
     assert found.params["recipe.yaml:count"] == "3"
     assert found.imported is not None
     assert found.imported.endswith(".dir")
+    assert found.holdout == HOLDOUT[:36]
     assert found.generator is not None
     assert found.generator.read_bytes() == made.weights[holds]
 
@@ -142,6 +155,7 @@ def test_a_run_draws_with_the_weights_that_it_evaluated(made: Made, tmp_path: Pa
     assert found.generator is not None
     assert found.generator.read_bytes() == made.weights["first"]
     assert found.samples is None
+    assert found.holdout == HOLDOUT[:36]
 
 
 def test_two_are_compared(made: Made, tmp_path: Path) -> None:

@@ -19,9 +19,13 @@ from pipeline.errors import StageError
 
 
 class Checkpoint:
-    """One training's newest state, and whether the training's outs were written from it."""
+    """One training's newest state, and whether the training's outs were written from it.
 
-    def __init__(self, folder: Path) -> None:
+    is_anothers: another process was at this training, and was waited for; what it left is as good as our own.
+    """
+
+    def __init__(self, folder: Path, is_anothers: bool = False) -> None:
+        self._is_anothers = is_anothers
         self._state = folder / "state.pt"
         self._finished = folder / "finished"
 
@@ -34,12 +38,13 @@ class Checkpoint:
         """Take a training up again where there is one to take up: cut off, or shorter than is wanted now.
 
         One that is finished, or longer than total_steps, is forgotten: DVC runs the stage again only where its user
-        wants it afresh. Raises StageError where the file is damaged.
+        wants it afresh, unless another process finished it just now. Raises StageError where the file is damaged.
         """
         if not self._state.exists():
             return
         saved = self._load()
-        if saved["step"] > total_steps or (saved["step"] == total_steps and self._finished.exists()):
+        is_old = self._finished.exists() and not self._is_anothers
+        if saved["step"] > total_steps or (saved["step"] == total_steps and is_old):
             self._state.unlink()
         else:
             state.load_state_dict(saved)
@@ -68,26 +73,33 @@ def open_checkpoint(root: Path, key: str, keep: int) -> Iterator[Checkpoint]:
     Of the folders in root, the `keep` that were used last stay, and those that a process holds.
     """
     folder = root / key
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
+    root.mkdir(parents=True, exist_ok=True)
+    with _root_lock(root):
+        folder.mkdir(exist_ok=True)
+        folder.touch()
+    lock, is_anothers = FileLock(folder / "lock"), False
     try:
         lock.acquire(timeout=0)
     except Timeout:
         print(f"train: another process is at this very training; waiting for it ({lock.lock_file})", file=sys.stderr)
         lock.acquire()
+        is_anothers = True
     try:
-        folder.touch()
         for unfinished in folder.glob(".state.*"):  # of a writer that was killed
             unfinished.unlink()
         _prune(root, keep)
-        yield Checkpoint(folder)
+        yield Checkpoint(folder, is_anothers)
     finally:
         lock.release()
 
 
+def _root_lock(root: Path) -> FileLock:
+    """Of two trainings that start together, one would meet what the other is removing."""
+    return FileLock(root / "lock")
+
+
 def _prune(root: Path, keep: int) -> None:
-    # Under one lock: of two trainings that start together, one would meet what the other is removing.
-    with FileLock(root / "lock"):
+    with _root_lock(root):
         folders = sorted(
             (folder for folder in root.iterdir() if folder.is_dir()), key=lambda folder: folder.stat().st_mtime
         )

@@ -74,9 +74,9 @@ def train(
 ) -> None:
     """Train from state.step to the end of the last epoch, changing state in place.
 
-    faces: uint8 (N, image_size, image_size, nc), N at least batch_size. save is called at each epoch's end, every
-    train.checkpoint_minutes, and before Ctrl-C or SIGTERM leaves the loop; judge returns the quick KID of pictures
-    uint8 (N, H, W, C). With several processes each trains on its share of every batch, and the first alone reports,
+    faces: uint8 (N, image_size, image_size, nc), N at least batch_size. save is called every train.checkpoint_minutes,
+    after the last step, and before Ctrl-C or SIGTERM leaves the loop; judge returns the quick KID of pictures uint8
+    (N, H, W, C). With several processes each trains on its share of every batch, and the first alone reports,
     saves and judges. What comes out depends on the faces, the params and the number of processes, however often
     training was cut off and taken up again from a save. Raises DivergedError and CollapsedError.
     """
@@ -88,6 +88,7 @@ def train(
     data = on_device(faces, device)
     real_diversity = diversity(to_images(data[: 10 * FIXED_NOISE]))
     total_steps = params.num_epochs * epoch_steps
+    shown_epochs = max(1, knobs.log_steps // epoch_steps)  # between two pictures: of few faces an epoch is a few steps
     quality_steps = max(1, round(1000 * knobs.quick_kid_kimg / batch_size))
     batches = islice(epoch_batches(len(faces), batch_size, params.seed, device, state.step), total_steps - state.step)
     netG, optG = fabric.setup(state.netG, state.optG)
@@ -189,13 +190,14 @@ def train(
                 found["img_per_s"] = rate(of_epoch)
                 state.epoch.zero_()
                 state.epochs.append(found)
-                report.epoch(found, fixed_noise_pictures(state, params))
+                if len(state.epochs) % shown_epochs == 0 or state.step == total_steps:
+                    report.epoch(found, fixed_noise_pictures(state, params))
                 of_epoch = (state.step, time.monotonic() - began)
 
             # A checkpoint, and the way out between two steps.
             state.seconds = time.monotonic() - began
             is_due = state.seconds - saved_seconds >= 60 * knobs.checkpoint_minutes
-            if epoch_is_over or is_due or signals.received:
+            if is_due or signals.received or state.step == total_steps:
                 require_finite(state)
                 save(state)
                 saved_seconds = state.seconds

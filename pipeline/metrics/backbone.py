@@ -134,11 +134,14 @@ def _export(model: nn.Module, example: Tensor, graph: Path) -> None:
 
 
 def _on_device(model: nn.Module, device: torch.device) -> Backbone:
-    torch.backends.cudnn.allow_tf32 = False  # a metric is worth full precision
-
     @torch.inference_mode()
     def extract(faces: Faces) -> Features:
-        features: Features = model(torch.from_numpy(np.array(faces)).to(device)).float().cpu().numpy()
+        # A metric is worth full precision; the training that asks for one has its own.
+        allowed, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+        try:
+            features: Features = model(torch.from_numpy(np.array(faces)).to(device)).float().cpu().numpy()
+        finally:
+            torch.backends.cudnn.allow_tf32 = allowed
         return features
 
     return Backbone(device.type, extract, batch=256, threads=1)

@@ -23,9 +23,8 @@ def cached_floor(
 ) -> dict[str, float]:
     """Return all_figures() of training faces, from a file in the folder where the same were compared before.
 
-    The file is named by all that they depend on: features, settings, the code beside this file, and the
-    libraries that compute. forget_features
-    forgets it with the others. faces, rulers: see all_figures().
+    The file is named by all that they depend on: features, settings, the code beside this file, and the libraries that
+    compute. forget_features forgets it with the others. faces, rulers: see all_figures().
     """
     settings = [knobs.kid_subsets, knobs.nearest_k, seed, sorted(rulers), np.__version__, scipy.__version__]
     code = [file_digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]

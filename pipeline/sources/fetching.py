@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import json
 import os
 import sys
@@ -26,7 +25,7 @@ from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
 from tqdm import tqdm
 
-from pipeline.codec import FORMATS
+from pipeline.codec import FORMATS, BoundedReader
 from pipeline.messages import shown
 from pipeline.params import CrawlParams
 from pipeline.sources.asking import Asker, Host, header, scrapy_settings
@@ -42,7 +41,7 @@ MAX_RUNNERS = 500
 def unfit(data: bytes, max_pixels: int) -> str | None:
     """Return why bytes are not kept, by what they are and not by what the server calls them; None where they may be."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(BoundedReader(data), formats=FORMATS) as image:
             return "too many pixels" if image.width * image.height > max_pixels else None
     except Exception:  # hostile bytes make the decoders raise anything
         return "not an image"

@@ -65,6 +65,14 @@ def test_what_is_trained_afresh_is_not_resumed_from_the_old_one_later(saved: Che
     assert fresh.step == 0
 
 
+def test_what_another_process_finished_meanwhile_is_not_trained_again(
+    saved: Checkpoint, fresh: TrainState, tmp_path: Path
+) -> None:
+    saved.finish()
+    Checkpoint(tmp_path, is_anothers=True).resume(fresh, 6)
+    assert fresh.step == 6
+
+
 def test_a_resumed_training_is_not_finished_by_the_old_mark(saved: Checkpoint, fresh: TrainState) -> None:
     saved.finish()
     saved.resume(fresh, 12)

