@@ -20,6 +20,7 @@ from pipeline.records import read_rows, shard_paths
 from pipeline.sources.crawler import open_store as open_crawl_store
 from pipeline.sources.crawler import store_folder
 from pipeline.sources.takedown import add_to_takedown, is_url
+from pipeline.sources.urls import plain_url
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -71,11 +72,12 @@ def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
     With a face its whole picture and that one's other faces: cut out with another margin, it would be another id.
     """
     # One that was copied from where it is shown with its token hidden is no image's.
-    urls = {name for name in names if is_url(name) and f"={HIDDEN}" not in name}
+    urls = {url for url in map(plain_url, names) if is_url(url) and f"={HIDDEN}" not in url}
     ids = {name.lower() for name in names if re.fullmatch(r"[0-9a-fA-F]{64}", name)}
-    if unknown := [name for name in names if name not in urls and name.lower() not in ids]:
+    if unknown := [name for name in names if plain_url(name) not in urls and name.lower() not in ids]:
+        named = without_credentials(unknown[0])
         raise ParamsError(
-            f"{unknown[0]!r} is neither a URL nor an id of 64 hexadecimal digits; 'dcgan explain' tells an image's id"
+            f"{named!r} is neither a URL nor an id of 64 hexadecimal digits; 'dcgan explain' tells an image's id"
         )
     known = set(_crawled())
     ids |= {sha256 for url, sha256 in known if url in urls}

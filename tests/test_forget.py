@@ -65,6 +65,12 @@ def test_the_bytes_and_all_their_urls_go(ids: list[str]) -> None:
     assert "0 names added" in forget([ids[0].upper()])
 
 
+def test_a_url_is_known_by_what_it_asks_for_and_no_password_is_written(ids: list[str]) -> None:
+    forget([URLS[0].replace("http://", "HTTP://me:it's@").replace("a.example", "A.example:80") + "#top"])
+    assert ids[0] in read_takedown(paths.TAKEDOWN).ids
+    assert "me:" not in paths.TAKEDOWN.read_text()
+
+
 def test_which_models_have_seen_it(ids: list[str], tmp_path: Path) -> None:
     subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
     subprocess.run(["dvc", "remote", "add", "--quiet", "shelf", str(tmp_path / "shelf")], cwd=tmp_path, check=True)

@@ -18,6 +18,6 @@ def is_public(address: str) -> bool:
         within = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if within is None and ip in _NAT64:
             within = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if within is not None:
-            return is_public(str(within))
+        if within is not None or ip.is_site_local:
+            return within is not None and is_public(str(within))
     return ip.is_global and not (ip.is_multicast or ip.is_reserved)

@@ -13,13 +13,13 @@ from urllib.parse import urljoin, urlsplit
 from scrapy import Request, Spider, exceptions, signals
 from scrapy.http import Headers, Response
 
-from pipeline.messages import without_credentials
 from pipeline.params import CrawlParams
 from pipeline.sources.courtesy import opts_out, retry_after
-from pipeline.sources.faults import NO_SERVER, PASSING, WORTH_RETRYING, reason_of
+from pipeline.sources.faults import NO_SERVER, OPTED_OUT, WORTH_RETRYING, reason_of
 from pipeline.sources.robots import BrokenRobotsError, Robots
 from pipeline.sources.store import Fetched, Pending
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
+from pipeline.sources.urls import plain_url
 
 MAX_REDIRECTS = 10
 
@@ -60,6 +60,9 @@ def scrapy_settings(crawl: CrawlParams) -> dict[str, Any]:
         "DOWNLOAD_MAXSIZE": crawl.max_bytes,
         "DOWNLOAD_WARNSIZE": 0,
         "RETRY_ENABLED": False,
+        # Of robots.txt, see Robots.
+        "RETRY_TIMES": crawl.retries,
+        "RETRY_PAUSE": crawl.backoff,
         "COOKIES_ENABLED": False,
         "DOWNLOAD_VERIFY_CERTIFICATES": True,
         # Through a proxy it can't be seen which address is connected to.
@@ -103,7 +106,8 @@ class Host:
 class Answer:
     """What a server gave: a whole response, nothing newer than what is stored (unchanged), or a fault by its reason.
 
-    wait: the seconds that it asks to be left alone. broken_robots: only that keeps the answer from being known.
+    wait: the seconds that it asks to be left alone. broken_robots: only that keeps the answer from being known, and
+    again: it will be asked for again.
     """
 
     fetched: Fetched
@@ -111,16 +115,17 @@ class Answer:
     unchanged: bool = False
     wait: float = 0.0
     broken_robots: bool = False
+    again: bool = False
 
     @property
     def worth_retrying(self) -> bool:
         """Whether the fault, if there is one, may be gone in a moment; 429 is Too Many Requests."""
-        return self.fetched.reason in WORTH_RETRYING or self.fetched.status == 429
+        return self.fetched.reason in WORTH_RETRYING or self.fetched.status == 429 or self.again
 
     @property
-    def passing(self) -> bool:
-        """Whether the fault, if there is one, may be gone tomorrow."""
-        return self.worth_retrying or self.fetched.reason in PASSING or self.broken_robots or self.wait > 0
+    def is_deferred(self) -> bool:
+        """Whether a refusal, by its reason, is none: it stands until somebody may be asked again."""
+        return self.worth_retrying or self.broken_robots or self.wait > 0
 
 
 class Asker(Spider):
@@ -132,9 +137,9 @@ class Asker(Spider):
     name = "asker"
     accept = "image/*,*/*;q=0.5"
 
-    def __init__(self, params: CrawlParams, takedown: Takedown) -> None:
+    def __init__(self, params: CrawlParams, takedown: Takedown, max_bytes: int) -> None:
         super().__init__()
-        self.params, self.takedown = params, takedown
+        self.params, self.takedown, self._max_bytes = params, takedown, max_bytes
         self._slots = asyncio.Semaphore(params.concurrency)
         # Hosts that want to be left alone: until when, on the monotonic clock, and the reason of who was told so.
         self._rests: dict[str, tuple[float, str]] = {}
@@ -142,6 +147,10 @@ class Asker(Spider):
     async def work(self) -> None:
         """Do all that there is to do."""
         raise NotImplementedError
+
+    def is_cut(self, _body: bytes) -> bool:
+        """Whether a body is not whole, where that can be told by what it holds."""
+        return False
 
     async def start(self) -> AsyncIterator[Any]:
         """Do the work, and yield no request."""
@@ -208,22 +217,26 @@ class Asker(Spider):
         if asked.last_modified:
             headers["If-Modified-Since"] = asked.last_modified
         try:
-            request = Request(url, headers=headers, meta={"dont_redirect": True})
+            meta = {"dont_redirect": True, "download_maxsize": self._max_bytes}
+            request = Request(url, headers=headers, meta=meta)
         except ValueError:
             return _failed("bad url", url)
         try:
-            return self._read(await self.crawler.engine.download_async(request), url)
-        except BrokenRobotsError:
-            return replace(_failed("robots", url), broken_robots=True)
+            return self._read(await self.crawler.engine.download_async(request), request, url)
+        except BrokenRobotsError as fault:
+            again = fault.wait is not None
+            return replace(_failed("robots", url), wait=fault.wait or 0.0, broken_robots=True, again=again)
         except Exception as fault:  # whatever one server brings about is that URL's affair
             return _failed(reason_of(fault, begun="begun" in request.meta), url)
 
-    def _read(self, response: Response, url: str) -> Answer | str:
-        """Return what a whole response comes to."""
+    def _read(self, response: Response, request: Request, url: str) -> Answer | str:
+        """Return what a response comes to; url is the request's as it was written."""
         location = header(response.headers, "Location")
+        if response.status < 400 and "download_stopped" in response.flags:
+            return Answer(Fetched(fetched_at=time.time(), reason=OPTED_OUT, status=response.status, final_url=url))
         if response.status in (301, 302, 303, 307, 308) and location:
             try:
-                return without_credentials(urljoin(url, location))
+                return plain_url(urljoin(url, location))
             except ValueError:
                 return _failed("unsafe redirect", url)
         fetched = Fetched(
@@ -232,9 +245,12 @@ class Asker(Spider):
             content_type=header(response.headers, "Content-Type"),
             final_url=url,
         )
-        if response.status == 304:
+        if response.status == 304 and ("If-None-Match" in request.headers or "If-Modified-Since" in request.headers):
             return Answer(fetched, unchanged=True)
         if response.status == 200:
+            # Of these two nobody has counted the bytes that were to come.
+            if ("partial" in response.flags or "packed" in request.meta) and self.is_cut(response.body):
+                return Answer(replace(fetched, reason="truncated"))
             return Answer(fetched, response=response)
         reason = f"{response.status // 100}xx"
         answer = Answer(replace(fetched, reason=reason))
@@ -245,12 +261,14 @@ class Asker(Spider):
         return replace(answer, wait=wait)
 
     def _headers(self, headers: Headers, request: Request) -> None:
-        """Stop before the body where the server opts out."""
+        """Stop before the body where the server opts out; whether it does so with an error is for _read to see."""
         request.meta["begun"] = True
+        if "Content-Encoding" in headers:
+            request.meta["packed"] = True
         if self.params.ignore_opt_out or request.meta.get("dont_obey_robotstxt"):
             return
         if opts_out([_text(value) for value in headers.getlist("X-Robots-Tag")], product(self.params)):
-            raise exceptions.StopDownload
+            raise exceptions.StopDownload(fail=False)
 
 
 def _is_web(url: str) -> bool:

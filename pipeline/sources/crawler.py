@@ -74,7 +74,7 @@ def site_units(origin: Path, site: Site, crawl: CrawlParams, takedown: Takedown)
     """Yield the shards of a site's images, as _crawled_units() does; its pages are looked at first, always anew."""
     key = _digest([_policy(crawl), site.model_dump()])
     with open_store(store_folder()) as store:
-        store.begin_survey(key, first_pages(site))
+        store.begin_survey(key, first_pages(site), site.max_pages)
         if store.next_level(key, site.max_pages):
             _crawl(store, crawl, takedown, key=key, site=site.model_dump())
         unread = [

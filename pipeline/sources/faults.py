@@ -5,12 +5,16 @@ from __future__ import annotations
 from OpenSSL import SSL
 from scrapy import exceptions
 
-# A server that was not there at all; what may be otherwise in a moment, and is worth asking again; and what may be
-# otherwise tomorrow, so that older bytes stay.
+from pipeline.sources.takedown import TAKEN_DOWN
+
+# A server that was not there at all; what may be otherwise in a moment, and is worth asking again; and what somebody
+# has decided, so that older bytes go. After anything else they stay: a page to log in at, in place of each image, may
+# be the network's for an evening.
 NO_SERVER = frozenset({"dns", "refused", "timeout", "connection lost", "unreachable"})
 WORTH_RETRYING = NO_SERVER | {"truncated", "5xx"}
 PRIVATE, CERTIFICATE = "private address", "certificate"
-PASSING = WORTH_RETRYING | {"too slow", CERTIFICATE}
+OPTED_OUT = "opted out"
+DECIDED = frozenset({"4xx", "robots", PRIVATE, OPTED_OUT, TAKEN_DOWN})
 
 REASONS = (
     (exceptions.CannotResolveHostError, "dns"),
@@ -18,7 +22,6 @@ REASONS = (
     (exceptions.DownloadCancelledError, "too large"),
     (exceptions.ResponseDataLossError, "truncated"),
     (exceptions.DownloadFailedError, "connection lost"),
-    (exceptions.StopDownload, "opted out"),
     ((exceptions.UnsupportedURLSchemeError, exceptions.NotSupported, ValueError), "bad url"),
 )
 

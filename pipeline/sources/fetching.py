@@ -25,11 +25,12 @@ from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
 from tqdm import tqdm
 
-from pipeline.codec import FORMATS, BoundedReader
+from pipeline.codec import FORMATS, BoundedReader, DecodeError, decode_with_format
 from pipeline.messages import shown
 from pipeline.params import CrawlParams
 from pipeline.sources.asking import Asker, Host, header, scrapy_settings
 from pipeline.sources.connections import bound_headers, guard_connections
+from pipeline.sources.faults import DECIDED
 from pipeline.sources.store import Fetched, Pending, Store
 from pipeline.sources.surveying import Surveyor
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
@@ -61,7 +62,7 @@ class Fetcher(Asker):
     name = "fetcher"
 
     def __init__(self, store: Store, key: str, policy: str, params: CrawlParams, takedown: Takedown) -> None:
-        super().__init__(params, takedown)
+        super().__init__(params, takedown, params.max_bytes)
         self._store, self._key, self._policy = store, key, policy
         queues: dict[str, Queue] = {}
         pending = store.pending(key)
@@ -71,6 +72,14 @@ class Fetcher(Asker):
         self._failures = self._bytes = 0
         self._started = time.monotonic()
         self._bar = tqdm(total=len(pending), desc="crawl", unit="img", mininterval=1.0, dynamic_ncols=True)
+
+    def is_cut(self, body: bytes) -> bool:
+        """Whether a picture ends too early."""
+        try:
+            decode_with_format(body, self.params.max_pixels)
+        except DecodeError as fault:
+            return str(fault) == "truncated"
+        return False
 
     async def work(self) -> None:
         """Fetch everything."""
@@ -93,7 +102,8 @@ class Fetcher(Asker):
             self._show(answer.fetched)
             return
         fetched = self._keep(answer.fetched, answer.response) if answer.response else answer.fetched
-        self._store.record(self._key, asked.url, self._policy, fetched, passing=answer.passing)
+        may_pass = fetched.reason is not None and (answer.is_deferred or fetched.reason not in DECIDED)
+        self._store.record(self._key, asked.url, self._policy, fetched, passing=may_pass)
         self._show(fetched)
 
     def _keep(self, fetched: Fetched, response: Response) -> Fetched:

@@ -30,7 +30,7 @@ def provenance_of(data: bytes | None) -> dict[str, Any]:
         return columns
     if not isinstance(told, Mapping):
         return columns
-    tags = next((found for name in _TAGS if (found := words(told.get(name)))), None)
+    tags = list(dict.fromkeys(tag for name in _TAGS for tag in words(told.get(name))))
     extra = {"tags": tags, "artist": _first(told, _ARTIST), **{name: told.get(name) for name in _REST}}
     extra = {name: value for name, value in extra.items() if value not in (None, "", [])}
     columns |= {"url": _address(told, _URL), "page_url": _address(told, _PAGE)}
@@ -39,9 +39,11 @@ def provenance_of(data: bytes | None) -> dict[str, Any]:
 
 
 def words(value: object) -> list[str]:
-    """Return tags as a list, which boards give as one or as words with spaces between."""
+    """Return tags as a list; boards give one, or one for each kind of tag, or text with commas or spaces between."""
     if isinstance(value, str):
-        return value.split()
+        return [tag.strip() for tag in value.split(",") if tag.strip()] if "," in value else value.split()
+    if isinstance(value, Mapping):
+        return [tag for kind in value.values() for tag in words(kind)]
     return [str(tag) for tag in value] if isinstance(value, list) else []
 
 
@@ -65,7 +67,8 @@ def tag_fault(provenance: Mapping[str, Any] | None, require: Sequence[str], refu
         told = json.loads((provenance or {}).get("extra") or "{}")
     except RecursionError:  # nested so deep that only the reader of the list, with fewer calls above it, could take it
         told = {}
-    tags = {tag.casefold() for tag in words(told.get("tags"))} | {f"rating:{told.get('rating')}".casefold()}
+    named = {str(name).casefold(): value for name, value in told.items()}
+    tags = {tag.casefold() for tag in words(named.get("tags"))} | {f"rating:{named.get('rating')}".casefold()}
     if any(tag.casefold() in tags for tag in refuse):
         return "refused tag"
     return None if all(tag.casefold() in tags for tag in require) else "required tag missing"

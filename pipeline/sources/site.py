@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from parsel import Selector
 from pydantic import Field, field_validator, model_validator
+from w3lib.encoding import html_to_unicode
 
-from pipeline.messages import without_credentials
 from pipeline.params import Positive, Section, validate
 from pipeline.sources.courtesy import opts_out
-from pipeline.sources.urls import Wanted, plain, wanted
+from pipeline.sources.urls import Wanted, plain_url, wanted
 
 
 class Choice(Section):
@@ -100,7 +100,7 @@ class Site(Section):
     @classmethod
     def _without_credentials(cls, start: list[str]) -> list[str]:
         """They are not sent, and would be stored with each image."""
-        return [without_credentials(url) for url in start]
+        return [plain_url(url) for url in start]
 
     @model_validator(mode="after")
     def _one_way(self) -> Site:
@@ -134,15 +134,18 @@ def _numbered(template: str, page: int) -> str:
     return template.replace("{page}", str(page))
 
 
-def page_gives(site: Site, url: str, where: str, depth: int, body: bytes, product: str | None) -> Gives:
+def page_gives(
+    site: Site, url: str, where: str, depth: int, body: bytes, product: str | None, content_type: str | None = None
+) -> Gives:
     """Return what a page gives.
 
     url: what was asked for, and where: what that redirected to. depth: how many steps from the start it lies; the page
-    of an API, counted from 0. product: this crawler's name, None where it may disregard a page's wish.
+    of an API, counted from 0. product: this crawler's name, None where it may disregard a page's wish. content_type:
+    the header, which may name the charset, as may the page.
     """
     if site.api:
         return _json_gives(site, site.api, url, where, depth, body)
-    return _html_gives(site, where, depth, body, product)
+    return _html_gives(site, where, depth, html_to_unicode(content_type, body)[1], product)
 
 
 def next_pages(site: Site, url: str, depth: int, step: int = 1) -> list[str]:
@@ -152,11 +155,10 @@ def next_pages(site: Site, url: str, depth: int, step: int = 1) -> list[str]:
     return [page for page in pages if depth + step >= 0 and allowed(site, page)][:1]
 
 
-def _html_gives(site: Site, url: str, depth: int, body: bytes, product: str | None) -> Gives:
-    try:
-        page = Selector(body=body, base_url=url, type="html")
-    except ValueError:
+def _html_gives(site: Site, url: str, depth: int, text: str, product: str | None) -> Gives:
+    if not text.strip():
         return Gives(reason="unreadable")
+    page = Selector(text=text, base_url=url, type="html")
     rules = page.css('meta[name="robots" i]::attr(content)').getall() if product else []
     if product and opts_out(rules, product):
         return Gives(reason="opted out")
@@ -168,12 +170,16 @@ def _html_gives(site: Site, url: str, depth: int, body: bytes, product: str | No
 
 def _chosen(site: Site, choice: Choice, page: Selector, url: str) -> list[str]:
     found: dict[str, None] = {}
+    try:
+        base = urljoin(url, page.css("base::attr(href)").get("").strip())
+    except ValueError:
+        base = url
     for one in page.css(choice.css):
         link = one.root if isinstance(one.root, str) else one.attrib.get("href") or one.attrib.get("src")
         if link is None:
             continue
         try:
-            whole = plain(urldefrag(urljoin(url, link.strip())).url)
+            whole = plain_url(urljoin(base, link.strip()))
         except ValueError:
             continue
         if allowed(site, whole) and re.search(choice.pattern, whole):
@@ -207,7 +213,7 @@ def _item(site: Site, api: Json, item: Any, url: str) -> Iterator[Wanted]:
     if not isinstance(link, str) or not link:
         return
     try:
-        whole = urljoin(url, link)
+        whole = plain_url(urljoin(url, link))
     except ValueError:  # no address, such as http://[x
         return
     if not allowed(site, whole):

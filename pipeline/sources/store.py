@@ -206,15 +206,21 @@ class Store:
             self._journal.execute("DELETE FROM task WHERE key = ?", [key])
             self._journal.execute("DELETE FROM crawl WHERE key = ?", [key])
 
-    def begin_survey(self, key: str, start: Sequence[str]) -> None:
-        """Start looking through a site, or go on where an earlier process was cut off; what failed is tried again."""
+    def begin_survey(self, key: str, start: Sequence[str], max_pages: int) -> None:
+        """Start looking through a site, or go on where an earlier process was cut off.
+
+        What failed is tried again, unless all was looked at: then the images' turn has come, whose list shall stay.
+        """
         with self._journal:
             self._journal.execute("BEGIN IMMEDIATE")
             self._journal.executemany(
                 "INSERT OR IGNORE INTO page (key, url, depth, rank) VALUES (?, ?, 0, ?)",
                 ((key, url, _rank(0, number)) for number, url in enumerate(start)),
             )
-            self._journal.execute("UPDATE page SET done = 0, reason = NULL WHERE key = ? AND reason IS NOT NULL", [key])
+            if self.next_level(key, max_pages):
+                self._journal.execute(
+                    "UPDATE page SET done = 0, reason = NULL WHERE key = ? AND reason IS NOT NULL", [key]
+                )
 
     def next_level(self, key: str, max_pages: int) -> list[Page]:
         """Return the pages to look at next: those nearest to the start, of the first max_pages of the site."""

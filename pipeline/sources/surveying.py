@@ -12,9 +12,12 @@ from tqdm import tqdm
 
 from pipeline.params import CrawlParams
 from pipeline.sources.asking import Answer, Asker, Host, product
+from pipeline.sources.faults import DECIDED
 from pipeline.sources.site import Gives, Site, allowed, next_pages, page_gives
 from pipeline.sources.store import Page, Pending, Store
 from pipeline.sources.takedown import Takedown
+
+MAX_PAGE = 5_000_000  # bytes: a page is read whole, and each of its links is looked at
 
 
 class Surveyor(Asker):
@@ -30,7 +33,7 @@ class Surveyor(Asker):
     def __init__(
         self, store: Store, key: str, site: Mapping[str, Any], params: CrawlParams, takedown: Takedown
     ) -> None:
-        super().__init__(params, takedown)
+        super().__init__(params, takedown, min(MAX_PAGE, params.max_bytes))
         self._store, self._key, self._site = store, key, Site.model_validate(site)
         self._hosts: dict[str, Host] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
@@ -49,7 +52,7 @@ class Surveyor(Asker):
         async with self._turns.setdefault(name, asyncio.Semaphore(self.params.per_host)):
             answer = await self.insist(host, Pending(page.url, None, None))
         gives = self._read_page(page, answer)
-        passing = answer.passing or answer.response is not None
+        passing = answer.is_deferred or answer.fetched.reason not in DECIDED
         if gives.reason and passing and self._site.api and not self._in_a_hole(page, self._site.api.max_failures):
             gives = replace(gives, links=next_pages(self._site, page.url, page.depth))
         self._store.record_page(self._key, page, gives)
@@ -63,7 +66,8 @@ class Surveyor(Asker):
             return Gives(reason="redirect to another host")
         name = None if self.params.ignore_opt_out else product(self.params)
         try:
-            return page_gives(self._site, page.url, where, page.depth, answer.response.body, name)
+            body, content_type = answer.response.body, answer.fetched.content_type
+            return page_gives(self._site, page.url, where, page.depth, body, name, content_type)
         except Exception:  # whatever is in one page must not end the crawl
             return Gives(reason="unreadable")
 

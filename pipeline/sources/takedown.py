@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.atomic import whole_file
 from pipeline.errors import ParamsError
-from pipeline.messages import without_credentials
+from pipeline.sources.urls import plain_url
 
 TAKEN_DOWN = "taken down"
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -36,7 +36,7 @@ def read_takedown(path: Path) -> Takedown:
     """Return the list, empty where there is no file; ParamsError names a line that is neither a URL nor an id."""
     urls, ids = set(), set()
     lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    for number, line in enumerate(map(without_credentials, map(str.strip, lines)), start=1):
+    for number, line in enumerate(map(plain_url, map(str.strip, lines)), start=1):
         if is_url(line):
             urls.add(line)
         elif _ID.fullmatch(line.lower()):

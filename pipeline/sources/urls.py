@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pyarrow.parquet as pq
 
@@ -20,6 +20,8 @@ from pipeline.messages import without_credentials
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 ROWS = 1000  # of Parquet at once
+
+_PORTS = {"http": ":80", "https": ":443"}
 
 LIST_SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
 
@@ -39,11 +41,27 @@ def plain(text: str) -> str:
     return without_credentials(text).encode("utf-8", "backslashreplace").decode()
 
 
+def plain_url(url: str) -> str:
+    """Return a URL as it is stored and compared: plain(), in one line, and without what is not sent or says nothing.
+
+    That is a fragment, credentials, capitals in the host, and the scheme's own port: two URLs that differ in these
+    alone ask for the same.
+    """
+    url = _BREAKS.sub(lambda found: quote(found[0]), plain(url))
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no address, such as http://[x
+        return url
+    if parts.scheme not in _PORTS:
+        return url
+    host = parts.netloc.rpartition("@")[2].lower().removesuffix(_PORTS[parts.scheme])
+    return parts._replace(netloc=host, fragment="").geturl()
+
+
 def wanted(url: str, page_url: str | None, licence: str | None, columns: Mapping[str, Any] | None = None) -> Wanted:
     """Return an image to fetch, its texts plain; columns are what else is known of it."""
     extra = json.dumps(columns, ensure_ascii=False, sort_keys=True, default=str) if columns else None
-    url = _BREAKS.sub(lambda found: quote(found[0]), plain(url))
-    return Wanted(url, *(None if text is None else plain(text) for text in (page_url, licence, extra)))
+    return Wanted(plain_url(url), *(None if text is None else plain(text) for text in (page_url, licence, extra)))
 
 
 def read_list(path: Path) -> list[Wanted]:
@@ -76,7 +94,7 @@ def _wanted(row: object, path: Path, number: int) -> Wanted:
 
 
 def _text(path: Path) -> Iterator[Mapping[str, Any]]:
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
+    for line in path.read_text(encoding="utf-8-sig").split("\n"):
         if line.strip() and not line.lstrip().startswith("#"):
             yield {"url": line}
 
@@ -87,7 +105,7 @@ def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _json_lines(path: Path) -> Iterator[Any]:
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
+    for line in path.read_text(encoding="utf-8-sig").split("\n"):  # a caption may hold what else ends a line
         if line.strip():
             yield json.loads(line)
 

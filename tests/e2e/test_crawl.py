@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from pipeline.records import read_rows
 from tests.documents import blocks
 from tests.e2e.project import Project
-from tests.sources.server import serving
+from tests.sources.server import OUTCOMES, serving
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
@@ -54,6 +55,24 @@ def test_crawl(new_project: Callable[[], Project], root: Path, tmp_path: Path) -
         failed = project.run("dvc", "repro", "crawl-import", fails=True)
         assert "crawl-import: 87.9% of the URLs gave an image; crawl.min_success asks 95.0%" in failed
         assert "1  robots" in failed
+
+
+def test_every_misbehaviour_of_a_server_is_a_row_of_the_pipeline(
+    new_project: Callable[[], Project], tmp_path: Path
+) -> None:
+    project = new_project()
+    bounds = {"timeout": 1.0, "max_bytes": 1_000_000, "max_pixels": 1_000_000, "min_success": 0.0}
+    haste = {"allow_private": True, "delay": 0.0, "per_host": 8, "backoff": 0.01}
+    with serving() as server:
+        urls = {server.address + path: reason for path, reason in OUTCOMES.items()}
+        (tmp_path / "urls.txt").write_text("\n".join(urls))
+        project.edit("params.yaml", {"dataroot": str(tmp_path / "urls.txt"), "crawl": {**haste, **bounds}})
+        printed = project.run("dvc", "repro", "crawl-import")
+    rows = {row["url"]: row for row in read_rows(project.folder / "data/raw/00000.parquet", ["url", "error", "id"])}
+    assert {url: row["error"] for url, row in rows.items()} == urls
+    assert all((row["id"] is None) == (row["error"] is not None) for row in rows.values())
+    for reason, count in Counter(urls.values()).items():
+        assert reason is None or f"{count:7}  {reason}" in printed
 
 
 def test_from_a_site_to_what_explain_tells(new_project: Callable[[], Project]) -> None:

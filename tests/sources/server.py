@@ -25,11 +25,48 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from PIL import Image
 
+# What becomes of a path: None is an image. With a timeout of a second, some retries, and a million bytes and pixels.
+OUTCOMES = {
+    "/image/1.png": None,
+    "/packed/7.png": None,
+    "/moved": None,
+    "/once/4.png": None,
+    "/later/5.png": None,
+    "/gone": "4xx",
+    "/broken": "5xx",
+    "/page.png": "not an image",
+    "/endless": "too large",
+    "/declared": "too large",
+    "/headers": "too large",
+    "/bomb": "too large",
+    "/drip": "too slow",
+    "/silent": "timeout",
+    "/huge.png": "too many pixels",
+    "/short": "truncated",
+    "/chunks": "truncated",
+    "/reset": "connection lost",
+    "/loop": "redirect loop",
+    "/stairs/1": "redirect loop",
+    "/to-file": "unsafe redirect",
+    "/to-nowhere": "unsafe redirect",
+    "/after-all-time": "4xx",
+    "/to-forbidden": "robots",
+    "/forbidden/1.png": "robots",
+    "/noai/1.png": "opted out",
+}
+
 
 def picture(number: int) -> bytes:
     """Return a small PNG, another one for every number."""
     held = io.BytesIO()
     Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)).save(held, "PNG")
+    return held.getvalue()
+
+
+def noise_picture() -> bytes:
+    """Return a JPEG of some kilobytes."""
+    held = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(held, "JPEG")
     return held.getvalue()
 
 
@@ -79,6 +116,10 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(self.server.files[self.path])
 
     def on_robots(self) -> None:
+        if self.server.robots_failures:
+            self.server.robots_failures -= 1
+            self.reply(b"", 429)
+            return
         self.reply(self.server.robots, self.server.robots_status, Content_Type="text/plain")
 
     def on_missing(self) -> None:
@@ -219,6 +260,30 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"50\r\n" + picture(3)[:0x20])
         self.close_connection = True
 
+    def on_uncounted(self) -> None:
+        """A body that ends where the connection does: half of it at first."""
+        self.close_connection = True
+        self.send_response(200)
+        self.end_headers()
+        body = noise_picture()
+        self.wfile.write(body[: len(body) // 2] if self.server.asked[self.path] == 1 else body)
+
+    def on_packed_half(self) -> None:
+        """A gzip stream of a picture, half of it at first, and counted so."""
+        body = gzip.compress(noise_picture())
+        self.reply(body[: len(body) // 2] if self.server.asked[self.path] == 1 else body, Content_Encoding="gzip")
+
+    def on_unwanted(self) -> None:
+        """Busy at first, on a page that no search engine shall show."""
+        if self.server.asked[self.path] == 1:
+            self.reply(b"busy", 503, X_Robots_Tag="noindex")
+        else:
+            self.on_image()
+
+    def on_unasked(self) -> None:
+        self.send_response(304)
+        self.end_headers()
+
     def on_reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
@@ -299,6 +364,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.aside = ""
         self.pages: set[str] = set()
+        self.robots_failures = 0  # as often it is too busy for robots.txt
         self.robots, self.robots_status = b"User-agent: *\nDisallow: /forbidden/\n", 200
 
     @property

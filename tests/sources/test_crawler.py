@@ -22,7 +22,7 @@ from pipeline.sources.provenance import CRAWLED_SCHEMA
 from pipeline.sources.takedown import Takedown
 from pipeline.workers import Workers
 from tests.sources.crawling import fetch
-from tests.sources.server import Server, picture, write_certificate
+from tests.sources.server import OUTCOMES, Server, noise_picture, picture, write_certificate
 
 
 def test_https_takes_a_certificate_that_can_be_checked_and_the_same_addresses(
@@ -43,35 +43,7 @@ def test_every_way_to_misbehave_is_a_row_with_its_reason(server: Server, crawl: 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}/a.png"
-    expected = {
-        "/image/1.png": None,
-        "/packed/7.png": None,
-        "/moved": None,
-        "/once/4.png": None,
-        "/later/5.png": None,
-        "/gone": "4xx",
-        "/broken": "5xx",
-        "/page.png": "not an image",
-        "/endless": "too large",
-        "/declared": "too large",
-        "/headers": "too large",
-        "/bomb": "too large",
-        "/drip": "too slow",
-        "/silent": "timeout",
-        "/huge.png": "too many pixels",
-        "/short": "truncated",
-        "/chunks": "truncated",
-        "/reset": "connection lost",
-        "/loop": "redirect loop",
-        "/stairs/1": "redirect loop",
-        "/to-file": "unsafe redirect",
-        "/to-nowhere": "unsafe redirect",
-        "/after-all-time": "4xx",
-        "/to-forbidden": "robots",
-        "/forbidden/1.png": "robots",
-        "/noai/1.png": "opted out",
-    }
-    reasons = {server.address + path: reason for path, reason in expected.items()}
+    reasons = {server.address + path: reason for path, reason in OUTCOMES.items()}
     reasons |= {
         closed: "refused",
         "http://nowhere.invalid/a.png": "dns",
@@ -145,6 +117,64 @@ def test_older_bytes_outlive_a_passing_fault_but_not_a_refusal(
     row = fetch([url], crawl)[url]
     assert (row["id"], row["error"], row["refresh_error"]) == (None, reason, None)
     assert not [path for path in Path(".pipeline/crawl/objects").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("on_page", "not an image"),
+        ("on_to_file", "unsafe redirect"),
+        ("on_loop", "redirect loop"),
+        ("on_huge", "too many pixels"),
+    ],
+)
+def test_older_bytes_outlive_a_network_that_puts_something_else_in_every_place(
+    server: Server, crawl: CrawlParams, monkeypatch, fault: str, reason: str
+) -> None:
+    url = f"{server.address}/tagged/1.png"
+    first = fetch([url], crawl)[url]
+    handler = server.RequestHandlerClass
+    monkeypatch.setattr(handler, "on_tagged", getattr(handler, fault))
+    row = fetch([url], crawl)[url]
+    assert (row["id"], row["error"], row["refresh_error"]) == (first["id"], None, reason)
+
+
+def test_a_body_whose_bytes_nobody_counted_is_asked_for_again_where_it_is_cut(
+    server: Server, crawl: CrawlParams
+) -> None:
+    urls = [f"{server.address}/{kind}/1.jpg" for kind in ("uncounted", "packed-half")]
+    rows = fetch(urls, crawl)
+    assert [rows[url]["image"]["bytes"] for url in urls] == [noise_picture()] * 2
+    assert [server.asked[url.removeprefix(server.address)] for url in urls] == [2, 2]
+    once = crawl.model_copy(update={"retries": 0})
+    other = f"{server.address}/uncounted/2.jpg"
+    assert fetch([other], once)[other]["error"] == "truncated"
+
+
+def test_an_error_is_no_opting_out_whatever_its_page_says(server: Server, crawl: CrawlParams) -> None:
+    url = f"{server.address}/unwanted/1.png"
+    assert fetch([url], crawl)[url]["error"] is None
+    assert server.asked["/unwanted/1.png"] == 2
+
+
+def test_unchanged_is_no_answer_to_who_has_nothing(server: Server, crawl: CrawlParams) -> None:
+    url = f"{server.address}/unasked/1.png"
+    row = fetch([url], crawl)[url]
+    assert (row["error"], row["http_status"]) == ("3xx", 304)
+
+
+def test_a_robots_txt_that_is_too_busy_is_asked_for_again(server: Server, crawl: CrawlParams) -> None:
+    urls = [f"{server.address}/{path}/1.png" for path in ("image", "forbidden")]
+    server.robots_failures = crawl.retries
+    rows = fetch(urls, crawl)
+    assert [rows[url]["error"] for url in urls] == [None, "robots"]
+    assert server.asked["/robots.txt"] == 1 + crawl.retries
+    server.robots_failures = 99
+    asked = server.asked["/image/2.png"]
+    others = [f"{server.address}/image/{number}.png" for number in range(2, 9)]
+    assert {row["error"] for row in fetch(others, crawl).values()} == {"robots"}
+    assert asked == server.asked["/image/2.png"] == 0
+    assert server.asked["/robots.txt"] == 2 * (1 + crawl.retries), "no more often for a longer list"
 
 
 def test_older_bytes_outlive_a_robots_txt_that_is_broken_for_once(server: Server, crawl: CrawlParams) -> None:

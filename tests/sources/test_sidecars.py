@@ -51,6 +51,26 @@ def test_tags(require: list[str], refuse: list[str], fault: str | None) -> None:
     assert tag_fault(provenance_of(json.dumps(TOLD).encode()), require, refuse) == fault
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        pytest.param({"tags": {"general": ["smile"], "rating": ["nsfw"]}}, id="by kind"),
+        pytest.param({"tags": "smile, nsfw, long hair"}, id="with commas"),
+        pytest.param({"tags": ["smile"], "tag_string_general": "smile nsfw"}, id="in the second place"),
+        pytest.param({"tags": "smile NSFW"}, id="in capitals"),
+    ],
+)
+def test_a_refused_tag_is_found_however_a_board_writes_it(tags: dict) -> None:
+    told = provenance_of(json.dumps(tags).encode())
+    assert tag_fault(told, ["smile"], ["nsfw"]) == "refused tag"
+    assert tag_fault(told, ["smile"], ["hat"]) is None
+
+
+def test_the_column_of_a_list_may_have_capitals() -> None:
+    assert tag_fault({"extra": '{"Tags": "cat, nsfw", "Rating": "e"}'}, [], ["nsfw"]) == "refused tag"
+    assert tag_fault({"extra": '{"Tags": "cat", "Rating": "e"}'}, [], ["rating:e"]) == "refused tag"
+
+
 def test_an_image_of_which_nothing_is_known() -> None:
     assert tag_fault(None, ["smile"], []) == "required tag missing"
     assert tag_fault(None, [], ["smile"]) is None

@@ -132,22 +132,27 @@ def test_an_api_that_moved_is_paged_through(server: Server, crawl: CrawlParams) 
     assert list(rows) == [f"{number}.png" for number in range(2, 7)]
 
 
-def test_a_survey_that_was_cut_off_tries_failed_pages_again(tmp_path: Path) -> None:
+def test_a_survey_that_was_cut_off_tries_failed_pages_again_and_one_that_is_complete_does_not(tmp_path: Path) -> None:
+    """When all was looked at, the list of the images stays: another one would be another crawl."""
     store = Store(tmp_path)
-    store.begin_survey("key", ["a", "b"])
-    first, second = store.next_level("key", 9)
-    store.record_page("key", first, Gives([Wanted("of a")]))
+    store.begin_survey("key", ["a", "b", "c"], 3)
+    first, second, third = store.next_level("key", 3)
+    store.record_page("key", first, Gives([Wanted("of a")], links=["beyond"]))
     store.record_page("key", second, Gives(reason="5xx"))
-    assert store.next_level("key", 9) == []
     assert store.unread_pages("key") == [("b", "5xx")]
-    store.begin_survey("key", ["a", "b"])
-    assert store.next_level("key", 9) == [second]
+    store.begin_survey("key", ["a", "b", "c"], 3)
+    assert store.next_level("key", 3) == [second, third]
+    for page in (second, third):
+        store.record_page("key", page, Gives(reason="5xx"))
+    store.begin_survey("key", ["a", "b", "c"], 3)
+    assert store.next_level("key", 3) == []
+    assert store.unread_pages("key") == [("b", "5xx"), ("c", "5xx")]
     store.close()
 
 
 def test_a_survey_as_long_as_its_pages_are_many(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.begin_survey("key", ["0"])
+    store.begin_survey("key", ["0"], 9)
     for depth in range(200):
         (page,) = store.next_level("key", 1000)
         store.record_page("key", page, Gives([Wanted(f"{depth}/{at}") for at in range(10)], [str(depth + 1)]))
@@ -160,6 +165,21 @@ def test_a_survey_as_long_as_its_pages_are_many(tmp_path: Path) -> None:
 def test_what_is_no_page_of_its_kind(body: bytes) -> None:
     assert gives(PAGES, body) == (Gives([], []) if body else Gives(reason="unreadable"))
     assert gives(BOARD, body) == Gives(reason="without a list")
+
+
+def test_a_page_says_what_its_links_begin_with_and_in_which_letters_it_is_written() -> None:
+    page = '<base href="/imgs/"><a class="post" href="1.html"></a><img class="full" src="絵.png">'
+    found = page_gives(
+        Site.model_validate(PAGES | {"follow": {"css": "a.post"}, "start": ["http://127.0.0.1/"]}),
+        "http://127.0.0.1/d/0.html",
+        "http://127.0.0.1/d/0.html",
+        0,
+        page.encode("shift_jis"),
+        None,
+        "text/html; charset=Shift_JIS",
+    )
+    assert [image.url for image in found.images] == ["http://127.0.0.1/imgs/絵.png"]
+    assert found.links == ["http://127.0.0.1/imgs/1.html"]
 
 
 @pytest.mark.parametrize("posts", [[1, None, {"file_url": 3}], [{"file_url": "http://[x"}], [{}]])
@@ -201,7 +221,7 @@ def test_the_survey_is_the_same_in_whatever_order_pages_answer(tmp_path: Path) -
     found = []
     for order in ("ab", "ba"):
         store = Store(tmp_path / order)
-        store.begin_survey("key", ["a", "b"])
+        store.begin_survey("key", ["a", "b"], 9)
         level = {page.url: page for page in store.next_level("key", 4)}
         for url in order:
             images = [Wanted("shared", url), Wanted(f"of {url}")]

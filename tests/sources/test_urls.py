@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import ParamsError
 from pipeline.sources.takedown import add_to_takedown, read_takedown
-from pipeline.sources.urls import Wanted, read_list, wanted
+from pipeline.sources.urls import Wanted, plain_url, read_list, wanted
 
 URL = "https://a.example/1.png"
 
@@ -47,6 +47,38 @@ def test_an_entry_without_a_url_is_refused_by_its_number(tmp_path: Path, text: s
     (tmp_path / "a.jsonl").write_text(f'{{"url": "{URL}"}}\n{text}\n')
     with pytest.raises(ParamsError, match="entry 2"):
         read_list(tmp_path / "a.jsonl")
+
+
+def test_a_caption_may_hold_what_else_ends_a_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"url": "{URL}", "title": "one\u2028two\x85"}}\r\n')
+    (one,) = read_list(tmp_path / "a.jsonl")
+    assert json.loads(one.extra or "") == {"title": "one\u2028two\x85"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:secret@a.example/1.png",
+        "https://me:it's\"<p>@a.example/1.png",
+        "https://a.example/1.png#top",
+        "HTTPS://A.Example:443/1.png",
+    ],
+)
+def test_urls_that_ask_for_the_same_are_the_same(tmp_path: Path, url: str) -> None:
+    assert wanted(url, None, None).url == URL
+    (tmp_path / "takedown.txt").write_text(f"{url}\n")
+    assert read_takedown(tmp_path / "takedown.txt").urls == {URL}
+
+
+def test_what_differs_in_a_url_stays() -> None:
+    for url in (
+        "https://a.example:80/A.png?x=%41;b=#",
+        "http://[x",
+        "ftp://A.example:21/#1",
+        "no url",
+        "http://[::1]:8/",
+    ):
+        assert plain_url(url) == url.removesuffix("#")
 
 
 @pytest.mark.parametrize("end", ["\n", "\x0b", "\x85", "\u2028"])
