@@ -24,6 +24,9 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a segment: it has a
 # 25,000 reads; a file that is nothing but empty segments would take millions, many seconds, and 30 times its size.
 MOST_READS = 200_000
 
+# But a BMP that is packed has its pixels read byte by byte, two for each run: 1.5 million runs in a second.
+MOST_BMP_READS = 3_000_000
+
 # The size is checked against max_pixels from the header, before any pixel is decoded; Pillow's own guard would only
 # warn at first, and depends on a global.
 Image.MAX_IMAGE_PIXELS = None
@@ -36,12 +39,12 @@ class DecodeError(Exception):
 class BoundedReader(io.BytesIO):
     """Bytes that Pillow may read from so often, and no more: then it raises DecodeError."""
 
-    reads = 0
+    reads, most = 0, MOST_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return the next bytes, as io.BytesIO does."""
         self.reads += 1
-        if self.reads > MOST_READS:
+        if self.reads > self.most:
             raise DecodeError("too many parts")
         return super().read(size)
 
@@ -66,8 +69,10 @@ def decode_with_format(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
     # Pillow warns of harmless oddities (a broken EXIF block, palette transparency); they are no news to the user.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        reader = BoundedReader(data)
         try:
-            with Image.open(BoundedReader(data), formats=FORMATS) as image:
+            with Image.open(reader, formats=FORMATS) as image:
+                reader.most = MOST_BMP_READS if image.format == "BMP" else MOST_READS
                 if image.width * image.height > max_pixels:
                     raise DecodeError("too many pixels")
                 if _has_too_many_scans(data):

@@ -63,6 +63,14 @@ def with_segment(jpeg: bytes, marker: int, data: bytes) -> bytes:
     return jpeg[:2] + b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data + jpeg[2:]
 
 
+def packed_bmp(width: int, height: int, before: bytes = b"") -> bytes:
+    """Return a BMP of 256 colours whose every pixel is a run of its own (RLE8), behind other packed bytes."""
+    runs = before + (b"\1\7" * width + b"\0\0") * height + b"\0\1"
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    start = 14 + len(head) + 1024
+    return b"BM" + struct.pack("<IHHI", start + len(runs), 0, 0, start) + head + b"\1\2\3\0" * 256 + runs
+
+
 def with_scans(jpeg: bytes, count: int) -> bytes:
     """Return a progressive JPEG whose last scan comes so many times more."""
     last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
@@ -109,6 +117,8 @@ def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
         "GIF, screen of 65,535 a side": (patched(gif, 6, b"\xff" * 4), "too many pixels"),
         "GIF, the largest screen": (patched(gif, 6, struct.pack("<HH", SIDE, SIDE)), None),
         "BMP, 2^31 - 1 a side": (patched(bmp, 18, struct.pack("<ii", 2**31 - 1, 2**31 - 1)), "too many pixels"),
+        "BMP, packed, 250,000 runs": (packed_bmp(500, 500), None),
+        "BMP, packed, 4,000,000 runs of nothing": (packed_bmp(500, 500, b"\0\2\0\0" * 4_000_000), "too many parts"),
         "BMP, negative sides": (patched(bmp, 18, struct.pack("<ii", -7, -(2**31))), "too many pixels"),
         "JPEG, 65,535 a side": (patched(jpeg, frame, b"\xff" * 4), "too many pixels"),
         "JPEG, CMYK": (save(large["CMYK"], "JPEG"), None),

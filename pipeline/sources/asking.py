@@ -140,7 +140,7 @@ class Asker(Spider):
     def __init__(self, params: CrawlParams, takedown: Takedown, max_bytes: int) -> None:
         super().__init__()
         self.params, self.takedown, self._max_bytes = params, takedown, max_bytes
-        self._slots = asyncio.Semaphore(params.concurrency)
+        self._slots, self._looking = asyncio.Semaphore(params.concurrency), asyncio.Lock()
         # Hosts that want to be left alone: until when, on the monotonic clock, and the reason of who was told so.
         self._rests: dict[str, tuple[float, str]] = {}
 
@@ -222,7 +222,12 @@ class Asker(Spider):
         except ValueError:
             return _failed("bad url", url)
         try:
-            return self._read(await self.crawler.engine.download_async(request), request, url)
+            response = await self.crawler.engine.download_async(request)
+            answer = self._read(response, request, url)
+            # Of these two nobody has counted the bytes that were to come.
+            if "packed" in request.meta or "partial" in response.flags:
+                answer = await self._unless_cut(answer)
+            return answer
         except BrokenRobotsError as fault:
             again = fault.wait is not None
             return replace(_failed("robots", url), wait=fault.wait or 0.0, broken_robots=True, again=again)
@@ -248,9 +253,6 @@ class Asker(Spider):
         if response.status == 304 and ("If-None-Match" in request.headers or "If-Modified-Since" in request.headers):
             return Answer(fetched, unchanged=True)
         if response.status == 200:
-            # Of these two nobody has counted the bytes that were to come.
-            if ("partial" in response.flags or "packed" in request.meta) and self.is_cut(response.body):
-                return Answer(replace(fetched, reason="truncated"))
             return Answer(fetched, response=response)
         reason = f"{response.status // 100}xx"
         answer = Answer(replace(fetched, reason=reason))
@@ -259,6 +261,14 @@ class Asker(Spider):
         wait, netloc = retry_after(header(response.headers, "Retry-After"), time.time()), _netloc(url)
         self._rests[netloc] = max(self._rests.get(netloc, (0.0, "")), (time.monotonic() + wait, reason))
         return replace(answer, wait=wait)
+
+    async def _unless_cut(self, answer: Answer | str) -> Answer | str:
+        """Return an answer, a fault where its body is cut: looked at one by one, while others are asked for."""
+        if isinstance(answer, Answer) and answer.response:
+            async with self._looking:
+                if await asyncio.to_thread(self.is_cut, answer.response.body):
+                    return Answer(replace(answer.fetched, reason="truncated"))
+        return answer
 
     def _headers(self, headers: Headers, request: Request) -> None:
         """Stop before the body where the server opts out; whether it does so with an error is for _read to see."""

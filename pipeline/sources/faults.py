@@ -14,7 +14,7 @@ NO_SERVER = frozenset({"dns", "refused", "timeout", "connection lost", "unreacha
 WORTH_RETRYING = NO_SERVER | {"truncated", "5xx"}
 PRIVATE, CERTIFICATE = "private address", "certificate"
 OPTED_OUT = "opted out"
-DECIDED = frozenset({"4xx", "robots", PRIVATE, OPTED_OUT, TAKEN_DOWN})
+DECIDED = frozenset({"4xx", "robots", OPTED_OUT, TAKEN_DOWN})
 
 REASONS = (
     (exceptions.CannotResolveHostError, "dns"),

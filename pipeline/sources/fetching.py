@@ -30,7 +30,7 @@ from pipeline.messages import shown
 from pipeline.params import CrawlParams
 from pipeline.sources.asking import Asker, Host, header, scrapy_settings
 from pipeline.sources.connections import bound_headers, guard_connections
-from pipeline.sources.faults import DECIDED
+from pipeline.sources.faults import DECIDED, PRIVATE
 from pipeline.sources.store import Fetched, Pending, Store
 from pipeline.sources.surveying import Surveyor
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
@@ -74,11 +74,12 @@ class Fetcher(Asker):
         self._bar = tqdm(total=len(pending), desc="crawl", unit="img", mininterval=1.0, dynamic_ncols=True)
 
     def is_cut(self, body: bytes) -> bool:
-        """Whether a picture ends too early."""
+        """Whether a picture ends too early, which the decoders of some formats call otherwise."""
         try:
             decode_with_format(body, self.params.max_pixels)
         except DecodeError as fault:
-            return str(fault) == "truncated"
+            begins = body.startswith((b"RIFF", b"II*\0", b"MM\0*")) or body[4:8] == b"ftyp"
+            return str(fault) in ("truncated", "damaged") or (begins and str(fault) == "not an image")
         return False
 
     async def work(self) -> None:
@@ -103,7 +104,8 @@ class Fetcher(Asker):
             return
         fetched = self._keep(answer.fetched, answer.response) if answer.response else answer.fetched
         may_pass = fetched.reason is not None and (answer.is_deferred or fetched.reason not in DECIDED)
-        self._store.record(self._key, asked.url, self._policy, fetched, passing=may_pass)
+        by_policy = fetched.reason == PRIVATE
+        self._store.record(self._key, asked.url, self._policy, fetched, passing=may_pass, by_policy=by_policy)
         self._show(fetched)
 
     def _keep(self, fetched: Fetched, response: Response) -> Fetched:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.sources.provenance import PROVENANCE
 from pipeline.sources.takedown import is_url
-from pipeline.sources.urls import plain
+from pipeline.sources.urls import plain, plain_url
 
 SUFFIX = b".json"
 MAX_BYTES = 1_000_000
@@ -33,17 +33,23 @@ def provenance_of(data: bytes | None) -> dict[str, Any]:
     tags = list(dict.fromkeys(tag for name in _TAGS for tag in words(told.get(name))))
     extra = {"tags": tags, "artist": _first(told, _ARTIST), **{name: told.get(name) for name in _REST}}
     extra = {name: value for name, value in extra.items() if value not in (None, "", [])}
-    columns |= {"url": _address(told, _URL), "page_url": _address(told, _PAGE)}
+    url = _address(told, _URL)
+    columns |= {"url": plain_url(url) if url else None, "page_url": _address(told, _PAGE)}
     columns["extra"] = plain(json.dumps(extra, ensure_ascii=False, sort_keys=True)) if extra else None
     return columns
 
 
 def words(value: object) -> list[str]:
-    """Return tags as a list; boards give one, or one for each kind of tag, or text with commas or spaces between."""
+    """Return tags as a list; boards give one, or one for each kind of tag, or text.
+
+    Text is taken apart in every way, at spaces and at commas: a tag may hold either, and none may be missed.
+    """
     if isinstance(value, str):
-        return [tag.strip() for tag in value.split(",") if tag.strip()] if "," in value else value.split()
+        between_commas = [tag.strip() for tag in value.split(",")]
+        found = [*value.split(), *between_commas, *value.replace(",", " ").split()] if "," in value else value.split()
+        return [tag for tag in dict.fromkeys(found) if tag]
     if isinstance(value, Mapping):
-        return [tag for kind in value.values() for tag in words(kind)]
+        return [tag for kind in value.values() if not isinstance(kind, Mapping) for tag in words(kind)]
     return [str(tag) for tag in value] if isinstance(value, list) else []
 
 

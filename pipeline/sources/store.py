@@ -155,16 +155,18 @@ class Store:
         """Note that the server has nothing newer than the store."""
         self._mark_done(key, [url])
 
-    def record(self, key: str, url: str, policy: str, new: Fetched, passing: bool) -> None:
+    def record(self, key: str, url: str, policy: str, new: Fetched, passing: bool, by_policy: bool = False) -> None:
         """Note what became of a URL, at once.
 
-        passing: the fault may be gone tomorrow; then older bytes stay. A result like the one before keeps its date, so
-        that a crawl in which nothing changed writes the same shards.
+        passing: the fault may be gone tomorrow; then older bytes stay. by_policy: it is the policy's own; they stay if
+        they were had under the same one. A result like the one before keeps its date, so that a crawl in which nothing
+        changed writes the same shards.
         """
         old = self._fetched(url)
         with self._journal:
             self._journal.execute("BEGIN IMMEDIATE")
-            if passing and old and self._holds(old.sha256, old.size):
+            may_stay = passing and not (by_policy and self._policy(url) != policy)
+            if may_stay and old and self._holds(old.sha256, old.size):
                 self._journal.execute(
                     "UPDATE task SET done = 1, refresh_error = ? WHERE key = ? AND url = ?", [new.reason, key, url]
                 )
@@ -185,6 +187,10 @@ class Store:
     def _fetched(self, url: str) -> Fetched | None:
         row = self._journal.execute(f"SELECT {_FETCHED} FROM fetched WHERE url = ?", [url]).fetchone()  # noqa: S608
         return Fetched(*row) if row else None
+
+    def _policy(self, url: str) -> str | None:
+        row = self._journal.execute("SELECT policy FROM fetched WHERE url = ?", [url]).fetchone()
+        return row[0] if row else None
 
     def _drop_unused(self, sha256: str) -> None:
         if not self._journal.execute("SELECT 1 FROM fetched WHERE sha256 = ?", [sha256]).fetchone():

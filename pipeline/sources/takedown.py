@@ -24,7 +24,9 @@ class Takedown:
 
     def covers(self, sha256: str | None, *urls: str | None) -> bool:
         """Whether an image is to stay out, by its id or by a URL that it came from."""
-        return sha256 in self.ids or not self.urls.isdisjoint(urls)
+        if sha256 in self.ids:
+            return True
+        return bool(self.urls) and not self.urls.isdisjoint(plain_url(url) for url in urls if url)
 
 
 def is_url(name: str) -> bool:

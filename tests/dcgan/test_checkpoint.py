@@ -100,14 +100,22 @@ def test_a_save_that_fails_leaves_the_one_before(
     assert fresh.step == 6
 
 
-def test_a_second_process_waits_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_process_waits_says_so_and_takes_what_it_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small: Callable[..., Params], fresh: TrainState
+) -> None:
     (tmp_path / "key").mkdir()
+    trained = new_state(small(), CPU)
+    trained.step = 6
+    Checkpoint(tmp_path / "key").save(trained)
+    Checkpoint(tmp_path / "key").finish()
     command = [sys.executable, "-c", HOLD, tmp_path / "key" / "lock", tmp_path / "released"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        with open_checkpoint(tmp_path, "key", keep=1):
+        with open_checkpoint(tmp_path, "key", keep=1) as checkpoint:
             assert (tmp_path / "released").exists()
+            checkpoint.resume(fresh, 6)
+            assert fresh.step == 6
     assert "waiting for it" in capsys.readouterr().err
 
 

@@ -63,10 +63,10 @@ def picture(number: int) -> bytes:
     return held.getvalue()
 
 
-def noise_picture() -> bytes:
-    """Return a JPEG of some kilobytes."""
+def noise_picture(kind: str = "JPEG") -> bytes:
+    """Return a picture of some kilobytes."""
     held = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(held, "JPEG")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(held, kind)
     return held.getvalue()
 
 
@@ -261,12 +261,20 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def on_uncounted(self) -> None:
-        """A body that ends where the connection does: half of it at first."""
+        self.uncount(noise_picture())
+
+    def uncount(self, body: bytes) -> None:
+        """Give a body that ends where the connection does: half of it at first."""
         self.close_connection = True
         self.send_response(200)
         self.end_headers()
-        body = noise_picture()
         self.wfile.write(body[: len(body) // 2] if self.server.asked[self.path] == 1 else body)
+
+    def on_uncounted_webp(self) -> None:
+        self.uncount(noise_picture("WEBP"))
+
+    def on_uncounted_avif(self) -> None:
+        self.uncount(noise_picture("AVIF"))
 
     def on_packed_half(self) -> None:
         """A gzip stream of a picture, half of it at first, and counted so."""

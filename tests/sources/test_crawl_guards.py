@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 from pipeline.params import CrawlParams
 from pipeline.records import read_rows, shard_paths
+from pipeline.sources.store import Fetched, Store
+from pipeline.sources.urls import Wanted
 from tests.sources.crawling import fetch
 from tests.sources.server import Server, picture, serving
 
@@ -93,6 +96,22 @@ def test_a_redirect_from_outside_to_within_is_refused_and_never_asked(
         assert [rows[url]["final_url"] for url in lured] == [f"{other.aside}/{number}" for number in range(3)]
         assert not server.asked, "not even for its robots.txt"
         assert {row["error"] for row in fetch(lured, crawl).values()} == {None}, "allow_private follows them"
+
+
+def test_older_bytes_stay_behind_a_private_address_until_it_is_the_policy_that_has_changed(tmp_path: Path) -> None:
+    store, refused = Store(tmp_path), Fetched(2.0, reason="private address")
+    sha256 = hashlib.sha256(b"1").hexdigest()
+    for policy, key, kept in (("old", "one", sha256), ("new", "two", None)):
+        store.begin(key, [Wanted("http://a.example/1.png")], policy)
+        if key == "one":
+            store.keep(b"1", sha256)
+            store.record(key, "http://a.example/1.png", policy, Fetched(1.0, sha256=sha256, size=1), passing=False)
+        store.record(key, "http://a.example/1.png", policy, refused, passing=True, by_policy=True)
+        (result,) = store.results(key)
+        assert result.fetched is not None
+        assert result.fetched.sha256 == kept
+        assert store.object_path(sha256).exists() == (kept is not None)
+    store.close()
 
 
 def test_the_progress_line_tells_images_bytes_failures_and_what_is_left(

@@ -142,10 +142,11 @@ def test_older_bytes_outlive_a_network_that_puts_something_else_in_every_place(
 def test_a_body_whose_bytes_nobody_counted_is_asked_for_again_where_it_is_cut(
     server: Server, crawl: CrawlParams
 ) -> None:
-    urls = [f"{server.address}/{kind}/1.jpg" for kind in ("uncounted", "packed-half")]
-    rows = fetch(urls, crawl)
-    assert [rows[url]["image"]["bytes"] for url in urls] == [noise_picture()] * 2
-    assert [server.asked[url.removeprefix(server.address)] for url in urls] == [2, 2]
+    kinds = {"uncounted": "JPEG", "packed-half": "JPEG", "uncounted-webp": "WEBP", "uncounted-avif": "AVIF"}
+    rows = fetch([f"{server.address}/{path}/1" for path in kinds], crawl)
+    for path, kind in kinds.items():
+        assert rows[f"{server.address}/{path}/1"]["image"]["bytes"] == noise_picture(kind)
+        assert server.asked[f"/{path}/1"] == 2
     once = crawl.model_copy(update={"retries": 0})
     other = f"{server.address}/uncounted/2.jpg"
     assert fetch([other], once)[other]["error"] == "truncated"

@@ -56,6 +56,7 @@ def test_tags(require: list[str], refuse: list[str], fault: str | None) -> None:
     [
         pytest.param({"tags": {"general": ["smile"], "rating": ["nsfw"]}}, id="by kind"),
         pytest.param({"tags": "smile, nsfw, long hair"}, id="with commas"),
+        pytest.param({"tag_string": "1girl nsfw hello,_good-bye smile"}, id="a comma within a tag"),
         pytest.param({"tags": ["smile"], "tag_string_general": "smile nsfw"}, id="in the second place"),
         pytest.param({"tags": "smile NSFW"}, id="in capitals"),
     ],
@@ -64,6 +65,12 @@ def test_a_refused_tag_is_found_however_a_board_writes_it(tags: dict) -> None:
     told = provenance_of(json.dumps(tags).encode())
     assert tag_fault(told, ["smile"], ["nsfw"]) == "refused tag"
     assert tag_fault(told, ["smile"], ["hat"]) is None
+
+
+def test_tags_within_tags_end_nothing() -> None:
+    told = provenance_of(b'{"tags": ' + b'{"a": ' * 800 + b'"nsfw"' + b"}" * 801)
+    assert tag_fault(told, [], ["nsfw"]) is None
+    assert tag_fault({"extra": json.dumps({"tags": {"a": {"b": "nsfw"}}})}, [], ["nsfw"]) is None
 
 
 def test_the_column_of_a_list_may_have_capitals() -> None:

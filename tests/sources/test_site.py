@@ -14,6 +14,7 @@ from pipeline.sources.importing import import_source
 from pipeline.sources.provenance import CRAWLED_SCHEMA
 from pipeline.sources.site import Gives, Site, page_gives
 from pipeline.sources.store import Page, Store
+from pipeline.sources.surveying import MAX_PAGE
 from pipeline.sources.urls import Wanted
 from pipeline.workers import Workers
 from tests.sources.server import Server
@@ -125,6 +126,14 @@ def test_pages_of_an_api_that_fail_are_passed_over(server: Server, crawl: CrawlP
     lenient = crawl.model_copy(update={"min_success": 0.0})
     fetch(board, lenient, {f"posts.json?page={page}": "page 5xx" for page in (2, 3, 4)})
     assert server.asked["/posts.json?page=5"] == 0, "three in a row, and that is its end"
+
+
+def test_a_page_of_more_bytes_than_are_looked_at_is_a_row(server: Server, crawl: CrawlParams) -> None:
+    server.files["/vast.html"] = b'<img class="full" src="/image/1.png">' + b" " * MAX_PAGE
+    server.files["/fits.html"] = b'<img class="full" src="/image/2.png">'
+    start = [f"{server.address}/{name}.html" for name in ("vast", "fits")]
+    rows = fetch(PAGES | {"start": start}, crawl, unread={"vast.html": "page too large"})
+    assert list(rows) == ["2.png"]
 
 
 def test_an_api_that_moved_is_paged_through(server: Server, crawl: CrawlParams) -> None:

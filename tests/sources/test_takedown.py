@@ -22,6 +22,16 @@ def test_what_is_added_is_read_back_once(tmp_path: Path) -> None:
     assert read_takedown(path) == Takedown(frozenset({"http://a.example/1.png"}), frozenset({ID}))
 
 
+@pytest.mark.parametrize(
+    "url", ["https://a.example/1.png", "https://A.example:443/1.png#top", "https://a.example/1.png?"]
+)
+def test_an_address_is_covered_however_a_side_car_or_an_old_store_writes_it(tmp_path: Path, url: str) -> None:
+    (tmp_path / "takedown.txt").write_text("https://a.example/1.png\n")
+    takedown = read_takedown(tmp_path / "takedown.txt")
+    assert takedown.covers(None, None, url)
+    assert not takedown.covers(None, "https://a.example/2.png", None)
+
+
 def test_a_line_that_is_neither_is_refused(tmp_path: Path) -> None:
     (tmp_path / "takedown.txt").write_text(f"{ID}\nface.png\n")
     with pytest.raises(ParamsError, match="line 2: neither a URL nor an id"):
