@@ -15,7 +15,7 @@ from scrapy.http import Headers, Response
 
 from pipeline.params import CrawlParams
 from pipeline.sources.courtesy import opts_out, retry_after
-from pipeline.sources.faults import NO_SERVER, OPTED_OUT, WORTH_RETRYING, reason_of
+from pipeline.sources.faults import OF_NO_USE, OPTED_OUT, WORTH_RETRYING, reason_of
 from pipeline.sources.robots import BrokenRobotsError, Robots
 from pipeline.sources.store import Fetched, Pending
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
@@ -82,7 +82,7 @@ def product(crawl: CrawlParams) -> str:
 
 @dataclass
 class Host:
-    """How it stands with a host: the URLs, in a row, that found no server; since when; and by which reason the last."""
+    """How it stands with a host: to how many URLs in a row it was of no use, since when, and by which reason the last."""
 
     misses: int = 0
     missing_since: float = 0.0
@@ -90,7 +90,7 @@ class Host:
 
     def note(self, reason: str | None) -> None:
         """Take into account what came of a URL."""
-        if reason not in NO_SERVER:
+        if reason not in OF_NO_USE:
             self.misses = 0
             return
         if not self.misses:
@@ -98,7 +98,7 @@ class Host:
         self.misses, self.reason = self.misses + 1, reason
 
     def is_dead(self, misses: int, seconds: float) -> bool:
-        """Whether nothing was there for that many URLs in a row, and that long."""
+        """Whether it was of no use to that many URLs in a row, and for that long."""
         return self.misses >= misses and time.monotonic() - self.missing_since >= seconds
 
 

@@ -12,6 +12,8 @@ from pipeline.sources.takedown import TAKEN_DOWN
 # be the network's for an evening.
 NO_SERVER = frozenset({"dns", "refused", "timeout", "connection lost", "unreachable"})
 WORTH_RETRYING = NO_SERVER | {"truncated", "5xx"}
+# A host that gives nothing else, URL after URL, is left alone.
+OF_NO_USE = NO_SERVER | {"too slow"}
 PRIVATE, CERTIFICATE = "private address", "certificate"
 OPTED_OUT = "opted out"
 DECIDED = frozenset({"4xx", "robots", OPTED_OUT, TAKEN_DOWN})

@@ -211,6 +211,13 @@ def test_a_host_that_is_dead_is_left_alone(crawl: CrawlParams) -> None:
     assert time.monotonic() - started < 6, "100 URLs, 8 at once, would take 6.5 s and the start of the crawler"
 
 
+def test_a_host_that_drips_is_left_alone(server: Server, crawl: CrawlParams) -> None:
+    urls = [f"{server.address}/drip/{number:03}.png" for number in range(100)]
+    rows = fetch(urls, crawl.model_copy(update={"timeout": 0.5, "max_wait": 0.0}))
+    assert {row["error"] for row in rows.values()} == {"too slow"}
+    assert sum(path.startswith("/drip/") for path in server.asked) < 10 + 8 + 8, "as many as are under way meanwhile"
+
+
 def test_bytes_that_are_damaged_in_the_store_are_fetched_anew(server: Server, crawl: CrawlParams) -> None:
     url = f"{server.address}/tagged/1.png"
     first = fetch([url], crawl)[url]
