@@ -82,7 +82,7 @@ def product(crawl: CrawlParams) -> str:
 
 @dataclass
 class Host:
-    """How it stands with a host: to how many URLs in a row it was of no use, since when, and by which reason the last."""
+    """How it stands with a host: to how many URLs in a row it was of no use, since when, and the last reason."""
 
     misses: int = 0
     missing_since: float = 0.0
