@@ -267,7 +267,7 @@ def test_few_steps_are_warned_of(project: Path, run: FakeRun, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("signum", "code", "resumed_at"),
     [
-        pytest.param(signal.SIGKILL, -9, 3, id="kill -9: from the last epoch's end"),
+        pytest.param(signal.SIGKILL, -9, 4, id="kill -9: from the last checkpoint"),
         pytest.param(signal.SIGTERM, 143, 5, id="SIGTERM: from the step that it ended"),
         pytest.param(signal.SIGINT, 130, 5, id="Ctrl-C: from the step that it ended"),
     ],
@@ -275,6 +275,7 @@ def test_few_steps_are_warned_of(project: Path, run: FakeRun, capsys: pytest.Cap
 def test_killed_and_started_again(
     signum: int, code: int, resumed_at: int, project: Path, root: Path, run: FakeRun
 ) -> None:
+    write_params(root, train__checkpoint_minutes=1e-9)
     stages.train.main()
     whole = outs()
     for written in ("models", "plots", ".pipeline"):

@@ -123,7 +123,7 @@ def test_two_processes_have_the_same_weights(project: Path, root: Path) -> None:
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_killed_and_started_again(count: int, project: Path, root: Path) -> None:
-    write_params(root, batch_size=6, num_epochs=3, train__cpu_processes=count)
+    write_params(root, batch_size=6, num_epochs=3, train__cpu_processes=count, train__checkpoint_minutes=1e-9)
     run(project)
     whole = outs()
     for written in ("models", "plots", ".pipeline"):
@@ -150,11 +150,11 @@ def test_a_process_that_never_begins_ends_the_training(project: Path, root: Path
 
 
 def test_a_process_that_dies_ends_the_training(project: Path, root: Path) -> None:
-    write_params(root, train__cpu_processes=2)
+    write_params(root, train__cpu_processes=2, train__checkpoint_minutes=1e-9)
     with paused(project) as stage:
         companions(stage)[0].kill()
     assert stage.returncode == 1
     last = (project / "stderr").read_text().splitlines()[-1]
     assert last.startswith("train: process 2 of 2 ended with -9, and training can't go on without it")
     assert not Path("models").exists()
-    assert "from step 3" in run(project)
+    assert "from step 4" in run(project)
