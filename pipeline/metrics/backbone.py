@@ -114,7 +114,7 @@ def _on_cpu(model: nn.Module, example: Tensor) -> Backbone:
         features: Features = session.run(None, {"faces": faces})[0]
         return features
 
-    return Backbone("cpu", extract, batch=4, threads=len(os.sched_getaffinity(0)))
+    return Backbone("cpu", extract, batch=2, threads=len(os.sched_getaffinity(0)))
 
 
 def _export(model: nn.Module, example: Tensor, graph: Path) -> None:

@@ -19,8 +19,8 @@ from pipeline.metrics.features import spread
 
 Doubles = NDArray[np.float64]
 
-BATCH = 128
-MOST = 4000  # faces of a set: a share's error is below one per cent
+BATCH = 32
+MOST = 2000  # faces of a set: a share's error is about one per cent
 
 
 class Beliefs(NamedTuple):

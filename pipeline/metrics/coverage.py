@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,20 @@ class Coverage:
     coverage: float
 
 
+class Balls(NamedTuple):
+    """A set and a ball around each of its images, which reaches to the k-th nearest other one."""
+
+    features: Features  # (N, d)
+    radii: Doubles  # (N,), squared
+    k: int
+
+
+def balls(features: Features, nearest_k: int) -> Balls:
+    """Return a set's own part of coverage_figures()."""
+    k = min(nearest_k, len(features) - 1)
+    return Balls(features, _radii(features.astype(np.float64), k), k)
+
+
 def coverage_figures(real: Features, fake: Features, nearest_k: int) -> Coverage:
     """Return precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), density and coverage (Naeem et al.
     2020, arXiv 2002.09797), as the latter's package prdc defines them.
@@ -42,20 +56,23 @@ def coverage_figures(real: Features, fake: Features, nearest_k: int) -> Coverage
     real, fake: (N, d) and (M, d), N and M at least 2; where a set has too few images for nearest_k, the farthest
     neighbour there is makes its balls. All figures depend on N and M: compare at equal ones only.
     """
-    x, y = real.astype(np.float64), fake.astype(np.float64)
-    real_k = min(nearest_k, len(x) - 1)
-    real_radii, fake_radii = _radii(x, real_k), _radii(y, min(nearest_k, len(y) - 1))
-    balls = np.zeros(len(y), np.int64)  # of real images, that each fake one lies in
+    return coverage_between(balls(real, nearest_k), balls(fake, nearest_k))
+
+
+def coverage_between(real: Balls, fake: Balls) -> Coverage:
+    """Return coverage_figures() of two sets by the balls of each."""
+    x, y = real.features.astype(np.float64), fake.features.astype(np.float64)
+    held = np.zeros(len(y), np.int64)  # how many real images' balls each fake one lies in
     recalled = covered = 0
     for rows, distances in squared_distances(x, y):
-        inside = distances < real_radii[rows, None]
-        balls += inside.sum(axis=0)
+        inside = distances < real.radii[rows, None]
+        held += inside.sum(axis=0)
         covered += int(inside.any(axis=1).sum())
-        recalled += int((distances < fake_radii).any(axis=1).sum())
+        recalled += int((distances < fake.radii).any(axis=1).sum())
     return Coverage(
-        precision=float((balls > 0).mean()),
+        precision=float((held > 0).mean()),
         recall=recalled / len(x),
-        density=float(balls.mean() / real_k),
+        density=float(held.mean() / real.k),
         coverage=covered / len(x),
     )
 

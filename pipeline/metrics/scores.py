@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from pipeline.metrics.backbone import Features
-from pipeline.metrics.coverage import coverage_figures, diversity
-from pipeline.metrics.distances import frechet_distance, kid
+from pipeline.metrics.coverage import Balls, balls, coverage_between, diversity
+from pipeline.metrics.distances import FAKE, REAL, Gaussian, Within, frechet_between, gaussian, kid_between, within
 from pipeline.metrics.sliced import sliced_wasserstein
-from pipeline.metrics.standard_errors import coverage_errors, frechet_error
+from pipeline.metrics.standard_errors import HalfBalls, coverage_errors_between, half_balls
 from pipeline.params import EvaluateParams
 
 MOST_THREADS = 8  # each with copies of two sets in float64: half a gigabyte at 20,000 faces
@@ -35,54 +36,102 @@ def all_figures(
     fakes: features (M, 1280) by who made them: "" (netG's EMA), `live` and `floor`. rulers: features (N, 1280) of the
     holdouts clean, raw and perhaps pristine. N and M are at least 4.
     """
-    # The longest first, so that no core ends long after the others.
-    tasks = [(who, ruler, figures) for figures in COMPARISONS for who in fakes for ruler in rulers]
-
-    def compare(task: tuple[str, str, Comparison]) -> dict[str, float]:
-        who, ruler, figures = task
-        compared = figures(rulers[ruler], fakes[who], knobs, seed)
-        return {figure_name(figure, who, ruler): round(value, 6) for figure, value in compared.items()}
-
-    # One BLAS thread a task, tasks side by side: with more threads than free cores BLAS takes many times as long, and
-    # the last digits would depend on their number.
     with (
+        # One BLAS thread a task, tasks side by side: with more threads than free cores BLAS takes many times as long,
+        # and the last digits would depend on their number.
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0)))) as pool,
     ):
         varied = {who: pool.submit(diversity, features) for who, features in fakes.items()}
-        done = list(tqdm(pool.map(compare, tasks), total=len(tasks), desc="compare", unit="figure"))
+        tasks = [task for comparison in COMPARISONS for task in _submit(comparison, fakes, rulers, knobs, seed, pool)]
+        found = [task.result() for task in tqdm(tasks, desc="compare", unit="figure")]
     alone = {
         figure_name(figure, who, "raw"): round(value, 6)
         for who, future in varied.items()
         for figure, value in zip(("diversity", "diversity_se"), future.result(), strict=True)
     }
-    return {name: value for figures in done for name, value in figures.items()} | alone
+    return {name: value for figures in found for name, value in figures.items()} | alone
 
 
-def _coverage(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
-    shares = coverage_figures(real, fake, knobs.nearest_k)
-    errors = coverage_errors(real, fake, knobs.nearest_k, knobs.kid_subsets, seed)
+class Comparison(NamedTuple):
+    """Figures of two sets by their stems, each with its standard error; distances but for the Fréchet one are ×1000."""
+
+    # What a set needs alone, computed once; the seed is the run's and the set's role in it, REAL or FAKE.
+    prepare: Callable[[Features, EvaluateParams, tuple[int, int]], Any]
+    # Of what was prepared of a real and a fake set.
+    compare: Callable[[Any, Any], dict[str, float]]
+
+
+def _submit(
+    comparison: Comparison,
+    fakes: Mapping[str, Features],
+    rulers: Mapping[str, Features],
+    knobs: EvaluateParams,
+    seed: int,
+    pool: ThreadPoolExecutor,
+) -> list[Future[dict[str, float]]]:
+    """Start to compare each set of fakes with each ruler.
+
+    The pool takes tasks in their order, so that no pair waits for a set that nobody has begun to prepare.
+    """
+
+    def prepare(features: Features, role: int) -> Future[Any]:
+        return pool.submit(comparison.prepare, features, knobs, (seed, role))
+
+    def compare(who: str, fake: Future[Any], ruler: str, real: Future[Any]) -> dict[str, float]:
+        figures = comparison.compare(real.result(), fake.result())
+        return {figure_name(figure, who, ruler): round(value, 6) for figure, value in figures.items()}
+
+    drawn = {who: prepare(features, FAKE) for who, features in fakes.items()}
+    kept = {ruler: prepare(features, REAL) for ruler, features in rulers.items()}
+    return [pool.submit(compare, who, fake, *each) for who, fake in drawn.items() for each in kept.items()]
+
+
+def _prepare_coverage(features: Features, knobs: EvaluateParams, seed: tuple[int, int]) -> tuple[Balls, HalfBalls]:
+    halves = half_balls(features, knobs.nearest_k, knobs.kid_subsets, seed)
+    return balls(features, knobs.nearest_k), halves
+
+
+def _coverage(real: tuple[Balls, HalfBalls], fake: tuple[Balls, HalfBalls]) -> dict[str, float]:
+    shares, errors = coverage_between(real[0], fake[0]), coverage_errors_between(real[1], fake[1])
     return vars(shares) | {f"{name}_se": error for name, error in vars(errors).items()}
 
 
-def _frechet(real: Features, fake: Features, _knobs: EvaluateParams, _seed: int) -> dict[str, float]:
-    return {"fd_lite0": frechet_distance(real, fake), "fd_lite0_se": frechet_error(real, fake)}
+def _prepare_frechet(features: Features, _knobs: EvaluateParams, _seed: tuple[int, int]) -> Gaussian:
+    return gaussian(features)
 
 
-def _kid(real: Features, fake: Features, knobs: EvaluateParams, seed: int) -> dict[str, float]:
-    value, error = kid(real, fake, knobs.kid_subsets, seed)
-    return {"kid_lite0": 1000 * value, "kid_lite0_se": 1000 * error}
+def _frechet(real: Gaussian, fake: Gaussian) -> dict[str, float]:
+    return _with_error("fd_lite0", frechet_between(real, fake), 1)
 
 
-def _sliced(real: Features, fake: Features, _knobs: EvaluateParams, _seed: int) -> dict[str, float]:
-    apart, error = sliced_wasserstein(real, fake)
-    return {"swd_lite0": 1000 * apart, "swd_lite0_se": 1000 * error}
+def _prepare_kid(features: Features, knobs: EvaluateParams, seed: tuple[int, int]) -> Within:
+    return within(features, knobs.kid_subsets, seed)
 
 
-# Real and fake features, knobs and seed → figures by their stems, each with its standard error; distances but for the
-# Fréchet one are ×1000.
-Comparison = Callable[[Features, Features, EvaluateParams, int], dict[str, float]]
-COMPARISONS: tuple[Comparison, ...] = (_coverage, _frechet, _kid, _sliced)
+def _kid(real: Within, fake: Within) -> dict[str, float]:
+    return _with_error("kid_lite0", kid_between(real, fake), 1000)
+
+
+def _as_it_is(features: Features, _knobs: EvaluateParams, _seed: tuple[int, int]) -> Features:
+    return features
+
+
+def _sliced(real: Features, fake: Features) -> dict[str, float]:
+    return _with_error("swd_lite0", sliced_wasserstein(real, fake), 1000)
+
+
+def _with_error(figure: str, value_and_error: tuple[float, float], scale: float) -> dict[str, float]:
+    value, error = value_and_error
+    return {figure: scale * value, f"{figure}_se": scale * error}
+
+
+COMPARISONS = (
+    Comparison(_prepare_coverage, _coverage),
+    Comparison(_prepare_frechet, _frechet),
+    Comparison(_prepare_kid, _kid),
+    Comparison(_as_it_is, _sliced),
+)
 
 
 def figure_name(figure: str, who: str, ruler: str) -> str:

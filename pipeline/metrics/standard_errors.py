@@ -1,40 +1,36 @@
-"""Standard errors of the figures that have no simple formula for one: the Fréchet distance, and precision, recall,
-density and coverage.
+"""Standard errors of precision, recall, density and coverage, which have no formula for one.
 
-All are over another draw of both sets, the real and the generated one; the training of the generator is held fixed.
+They are over another draw of both sets, the real and the generated one; the training of the generator is held fixed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from pipeline.metrics.backbone import Features
 from pipeline.metrics.coverage import Coverage, squared_distances
+from pipeline.metrics.distances import FAKE, REAL
 
 
-def frechet_error(real: Features, fake: Features) -> float:
-    """Return the standard error of frechet_distance(), by its influence function (the infinitesimal jackknife, Efron
-    1982); Rippl, Munk and Sturm (2016, arXiv 1507.04090) have the limit law that it rests on.
+class HalfBalls(NamedTuple):
+    """A set's random halves and the balls around the images of each: see coverage.Balls."""
 
-    A real face a, centred, moves the distance in proportion to 2 a·(μ₁ - μ₂) + |a|² - aᵀTa, where T is the linear map
-    that takes the one Gaussian to the other, and a generated face likewise; it is the spread of these over the faces.
-    No set is drawn again, so it costs as much as the distance itself. For sets that are nearly alike it errs on the
-    large side, up to twofold.
+    features: Features  # (N, d)
+    taken: NDArray[np.bool_]  # (halves, N): which images each half has
+    radii: Features  # (halves, N), squared
+    k: int
 
-    real, fake: (N, d) and (M, d), N and M at least 2.
-    """
-    x, y = (features.astype(np.float64) - features.mean(axis=0, dtype=np.float64) for features in (real, fake))
-    shift = real.mean(axis=0, dtype=np.float64) - fake.mean(axis=0, dtype=np.float64)
-    (rows_x, factor_x), (rows_y, factor_y) = (scipy.linalg.qr(centred, mode="economic") for centred in (x, y))
-    left, overlap, right = np.linalg.svd(factor_x @ factor_y.T, full_matrices=False)
-    # aᵀTa by the singular vectors, so that no covariance need have an inverse; overlap is √((N - 1)(M - 1)) too large.
-    ratio = np.sqrt((len(x) - 1) / (len(y) - 1))
-    moved_x, moved_y = ratio * (rows_x @ left) ** 2 @ overlap, (rows_y @ right.T) ** 2 @ overlap / ratio
-    influence_x = 2 * x @ shift + (x * x).sum(axis=1) - moved_x
-    influence_y = -2 * y @ shift + (y * y).sum(axis=1) - moved_y
-    return float(np.sqrt(influence_x.var(ddof=1) / len(x) + influence_y.var(ddof=1) / len(y)))
+
+def half_balls(features: Features, nearest_k: int, halves: int, seed: Sequence[int]) -> HalfBalls:
+    """Return a set's own part of coverage_errors(); the sets that are compared need seeds of their own."""
+    x = features.astype(np.float32)
+    taken = _halves(len(x), halves, np.random.default_rng(seed))
+    k = min(nearest_k, len(x) // 2 - 1)
+    return HalfBalls(x, taken, _radii(x, taken, k), k)
 
 
 def coverage_errors(real: Features, fake: Features, nearest_k: int, halves: int, seed: int) -> Coverage:
@@ -45,26 +41,28 @@ def coverage_errors(real: Features, fake: Features, nearest_k: int, halves: int,
     images twice, would shrink the balls. Halves have larger balls, so that it mostly errs on the large side, up to
     1.5-fold. None is found where all halves agree, as they may at a figure of 0.
 
-    real, fake: (N, d) and (M, d), N and M at least 4.
+    real, fake: (N, d) and (M, d), N and M at least 4. In float32, in half the time: a neighbour more or less at a
+    ball's rim is nothing beside another half.
     """
-    # In float32, in half the time: a neighbour more or less at a ball's rim is nothing beside another half.
-    x, y = real.astype(np.float32), fake.astype(np.float32)
-    rng = np.random.default_rng(seed)
-    in_x, in_y = _halves(len(x), halves, rng), _halves(len(y), halves, rng)
-    real_k = min(nearest_k, len(x) // 2 - 1)
-    real_radii = _radii(x, in_x, real_k)
-    fake_radii = _radii(y, in_y, min(nearest_k, len(y) // 2 - 1))
-    balls = np.zeros((halves, len(y)), np.int64)
+    sets = (half_balls(each, nearest_k, halves, (seed, role)) for each, role in ((real, REAL), (fake, FAKE)))
+    return coverage_errors_between(*sets)
+
+
+def coverage_errors_between(real: HalfBalls, fake: HalfBalls) -> Coverage:
+    """Return coverage_errors() of two sets by the balls of each."""
+    halves = len(real.taken)
+    balls = np.zeros(fake.taken.shape, np.int64)
     recalled, covered = np.zeros(halves), np.zeros(halves)
-    for rows, distances in squared_distances(x, y):
+    for rows, distances in squared_distances(real.features, fake.features):
         for half in range(halves):
-            taken = distances[in_x[half, rows]]
-            inside = (taken < real_radii[half, rows][in_x[half, rows], None]) & in_y[half]
+            of_half = real.taken[half, rows]
+            taken = distances[of_half]
+            inside = (taken < real.radii[half, rows][of_half, None]) & fake.taken[half]
             balls[half] += inside.sum(axis=0, dtype=np.int32)
             covered[half] += inside.any(axis=1).sum()
-            recalled[half] += (taken < fake_radii[half]).any(axis=1).sum()
-    n, m = len(x) // 2, len(y) // 2
-    figures = (balls > 0).sum(axis=1) / m, recalled / n, balls.sum(axis=1) / (real_k * m), covered / n
+            recalled[half] += (taken < fake.radii[half]).any(axis=1).sum()
+    n, m = len(real.features) // 2, len(fake.features) // 2
+    figures = (balls > 0).sum(axis=1) / m, recalled / n, balls.sum(axis=1) / (real.k * m), covered / n
     return Coverage(*(float(np.std(figure, ddof=1)) for figure in figures))
 
 

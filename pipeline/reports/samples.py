@@ -14,7 +14,7 @@ from pipeline.dcgan.sampling import generate, sample_noise
 from pipeline.faces import Faces
 from pipeline.reports.grids import grid, pairs_grid, side_by_side
 
-BATCH = 128
+BATCH = 32
 COLUMNS = 8
 SHOWN = 64
 

@@ -7,12 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline.metrics import standard_errors
 from pipeline.metrics.copying import copied_share, copied_share_error
 from pipeline.metrics.coverage import Coverage, coverage_figures, diversity
-from pipeline.metrics.distances import frechet_distance
+from pipeline.metrics.distances import FAKE, REAL, frechet
 from pipeline.metrics.sliced import sliced_wasserstein
-from pipeline.metrics.standard_errors import coverage_errors, frechet_error
+from pipeline.metrics.standard_errors import coverage_errors, half_balls
 
 # Draws a real and a generated set by a number.
 Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]
@@ -49,21 +48,19 @@ def compare(draw: Draw, value: Callable[..., float], error: Callable[..., float]
     ],
 )
 def test_frechet_error_is_the_spread_over_fresh_sets(draw: Draw, low: float, high: float) -> None:
-    assert low < compare(draw, frechet_distance, frechet_error) < high
+    assert low < compare(draw, lambda x, y: frechet(x, y)[0], lambda x, y: frechet(x, y)[1]) < high
 
 
 def test_frechet_error_by_hand() -> None:
     # On a line T is the ratio of the deviations, 1 and 2, so that a moves the distance by -10 a + a² - 2 a².
     # Of a = ±√(3/4) that has the variance 100 · 3/4 · 4/3 = 100; and of b = 2a, moved by 10 b + b² - b²/2, 400.
     x = np.float32([-1, -1, 1, 1])[:, None] * np.sqrt(np.float32(3 / 4))
-    assert frechet_error(x, 2 * x + np.float32(5)) == pytest.approx(np.sqrt(100 / 4 + 400 / 4), rel=1e-5)
+    assert frechet(x, 2 * x + np.float32(5))[1] == pytest.approx(np.sqrt(100 / 4 + 400 / 4), rel=1e-5)
 
 
 def test_nine_intervals_of_ten_hold_the_expected_distance() -> None:
-    truth = np.mean([frechet_distance(*APART(number)) for number in range(1000, 1400)])
-    inside = [
-        abs(frechet_distance(*APART(number)) - truth) < 1.645 * frechet_error(*APART(number)) for number in range(200)
-    ]
+    truth = np.mean([frechet(*APART(number))[0] for number in range(1000, 1400)])
+    inside = [abs(frechet(*APART(number))[0] - truth) < 1.645 * frechet(*APART(number))[1] for number in range(200)]
     # Of 200 intervals 180 ± 4.2.
     assert 0.84 <= np.mean(inside) <= 0.97
 
@@ -115,8 +112,7 @@ def test_precision_error_is_that_of_a_share_where_the_real_faces_do_not_matter()
 def test_halves_are_measured_as_whole_sets_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.metrics.coverage.ROWS", 16)
     x, y = normals(4, 0.5, 1.0, n=61, m=50)(0)
-    rng = np.random.default_rng(7)
-    in_x, in_y = standard_errors._halves(61, 6, rng), standard_errors._halves(50, 6, rng)
+    in_x, in_y = (half_balls(z, 3, 6, (7, role)).taken for z, role in ((x, REAL), (y, FAKE)))
     halves = [coverage_figures(x[a], y[b], 3) for a, b in zip(in_x, in_y, strict=True)]
     expected = {name: np.std([getattr(half, name) for half in halves], ddof=1) for name in vars(halves[0])}
     assert vars(coverage_errors(x, y, 3, 6, 7)) == pytest.approx(expected)
@@ -134,7 +130,7 @@ def test_halves_are_measured_as_whole_sets_are(monkeypatch: pytest.MonkeyPatch) 
 def test_degenerate_sets_give_finite_errors(make: Callable[..., tuple[np.ndarray, np.ndarray]]) -> None:
     x, y = make(*APART(0))
     errors = [
-        frechet_error(x, y),
+        frechet(x, y)[1],
         sliced_wasserstein(x, y)[1],
         diversity(y)[1],
         *vars(coverage_errors(x, y, 5, 4, 0)).values(),
