@@ -20,10 +20,11 @@ MISTAKES = [
     ("duplicates", "(rank, ~kept, ~holdout, group)", "(rank, ~kept, holdout, group)"),
     ("duplicates", "loser & ~holdout & holdout[champion]", "loser & holdout & holdout[champion]"),
     ("duplicates", "reasons[copy & ~same]", "reasons[copy & same]"),
-    ("distances", "(m * (m - 1))", "(m * m)"),
+    ("distances", "/ (n * (n - 1)))", "/ (n * n))"),
     ("distances", "+ 1.0) ** 3\n", "+ 1.0) ** 2\n"),
-    ("distances", "- 2 * overlap", "- overlap"),
-    ("distances", "np.sqrt(len(features) - 1)", "np.sqrt(len(features))"),
+    ("distances", "- 2 * root", "- root"),
+    ("distances", "np.sqrt((n - 1) * (m - 1))", "np.sqrt(n * m)"),
+    ("distances", "+ norms_y - moved_y", "+ norms_y + moved_y"),
 ]
 
 

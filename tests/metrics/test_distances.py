@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 
 from pipeline.metrics.distances import FAKE, REAL, frechet, kid
+from tests.metrics.fresh_sets import ALIKE, APART, FEW, Draw, compare
 
 Make = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -86,11 +87,13 @@ def test_kid_repeats_for_a_seed_and_its_value_needs_none() -> None:
 
 def test_kid_standard_error_is_the_deviation_over_halves_of_both_sets() -> None:
     x, y = normal(9, 3, 1).astype(np.float64), normal(12, 3, 2, shift=0.5).astype(np.float64)
-    rngs = (np.random.default_rng((5, role)) for role in (REAL, FAKE))
-    of_x, of_y = (
-        [rng.choice(len(z), len(z) // 2, replace=False) for _ in range(4)] for z, rng in zip((x, y), rngs, strict=True)
-    )
-    halves = [kid_by_definition(x[some], y[others]) for some, others in zip(list(of_x), list(of_y), strict=True)]
+
+    def halves_of(count: int, role: int) -> list[np.ndarray]:
+        rng = np.random.default_rng((5, role))
+        return [rng.choice(count, count // 2, replace=False) for _ in range(4)]
+
+    of_x, of_y = halves_of(9, REAL), halves_of(12, FAKE)
+    halves = [kid_by_definition(x[some], y[others]) for some, others in zip(of_x, of_y, strict=True)]
     assert kid(x, y, 4, 5)[1] == pytest.approx(np.std(halves, ddof=1), rel=1e-12)
 
 
@@ -134,3 +137,29 @@ def test_degenerate_sets_give_finite_numbers(fill: float) -> None:
     same = np.full((6, 4), fill, np.float32)
     assert kid(same, same, 5, 0) == pytest.approx((0.0, 0.0), abs=1e-9)
     assert frechet(same, same)[0] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("draw", "low", "high"),
+    [
+        pytest.param(APART, 0.85, 1.2, id="apart"),
+        pytest.param(ALIKE, 0.9, 2.0, id="alike"),
+        pytest.param(FEW, 0.85, 1.3, id="fewer images than dimensions"),
+    ],
+)
+def test_frechet_error_is_the_spread_over_fresh_sets(draw: Draw, low: float, high: float) -> None:
+    assert low < compare(draw, lambda x, y: frechet(x, y)[0], lambda x, y: frechet(x, y)[1]) < high
+
+
+def test_frechet_error_by_hand() -> None:
+    # On a line T is the ratio of the deviations, 1 and 2, so that a moves the distance by -10 a + a² - 2 a².
+    # Of a = ±√(3/4) that has the variance 100 · 3/4 · 4/3 = 100; and of b = 2a, moved by 10 b + b² - b²/2, 400.
+    x = np.float32([-1, -1, 1, 1])[:, None] * np.sqrt(np.float32(3 / 4))
+    assert frechet(x, 2 * x + np.float32(5))[1] == pytest.approx(np.sqrt(100 / 4 + 400 / 4), rel=1e-5)
+
+
+def test_nine_intervals_of_ten_hold_the_expected_distance() -> None:
+    truth = np.mean([frechet(*APART(number))[0] for number in range(1000, 1400)])
+    inside = [abs(frechet(*APART(number))[0] - truth) < 1.645 * frechet(*APART(number))[1] for number in range(200)]
+    # Of 200 intervals 180 ± 4.2.
+    assert 0.84 <= np.mean(inside) <= 0.97

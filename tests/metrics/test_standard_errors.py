@@ -12,57 +12,7 @@ from pipeline.metrics.coverage import Coverage, coverage_figures, diversity
 from pipeline.metrics.distances import FAKE, REAL, frechet
 from pipeline.metrics.sliced import sliced_wasserstein
 from pipeline.metrics.standard_errors import coverage_errors, half_balls
-
-# Draws a real and a generated set by a number.
-Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]
-
-
-def normals(width: int, shift: float, scale: float, n: int = 120, m: int = 200) -> Draw:
-    """Two Gaussians whose spread differs from axis to axis; the second is shifted and scaled."""
-    spread = np.arange(1, width + 1) ** -0.5
-
-    def draw(number: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng(number)
-        x, y = rng.normal(size=(n, width)) * spread, (rng.normal(size=(m, width)) * scale + shift) * spread
-        return x.astype(np.float32), y.astype(np.float32)
-
-    return draw
-
-
-APART, ALIKE = normals(8, 0.5, 0.8), normals(8, 0.0, 1.0)
-FEW = normals(50, 0.3, 0.8, n=25, m=25)
-
-
-def compare(draw: Draw, value: Callable[..., float], error: Callable[..., float], with_errors: int = 40) -> float:
-    """Return the mean standard error over the spread of the value over 200 draws, which is itself known to 5 %."""
-    values = [value(*draw(number)) for number in range(200)]
-    return float(np.mean([error(*draw(number)) for number in range(with_errors)]) / np.std(values))
-
-
-@pytest.mark.parametrize(
-    ("draw", "low", "high"),
-    [
-        pytest.param(APART, 0.85, 1.2, id="apart"),
-        pytest.param(ALIKE, 0.9, 2.0, id="alike"),
-        pytest.param(FEW, 0.85, 1.3, id="fewer images than dimensions"),
-    ],
-)
-def test_frechet_error_is_the_spread_over_fresh_sets(draw: Draw, low: float, high: float) -> None:
-    assert low < compare(draw, lambda x, y: frechet(x, y)[0], lambda x, y: frechet(x, y)[1]) < high
-
-
-def test_frechet_error_by_hand() -> None:
-    # On a line T is the ratio of the deviations, 1 and 2, so that a moves the distance by -10 a + a² - 2 a².
-    # Of a = ±√(3/4) that has the variance 100 · 3/4 · 4/3 = 100; and of b = 2a, moved by 10 b + b² - b²/2, 400.
-    x = np.float32([-1, -1, 1, 1])[:, None] * np.sqrt(np.float32(3 / 4))
-    assert frechet(x, 2 * x + np.float32(5))[1] == pytest.approx(np.sqrt(100 / 4 + 400 / 4), rel=1e-5)
-
-
-def test_nine_intervals_of_ten_hold_the_expected_distance() -> None:
-    truth = np.mean([frechet(*APART(number))[0] for number in range(1000, 1400)])
-    inside = [abs(frechet(*APART(number))[0] - truth) < 1.645 * frechet(*APART(number))[1] for number in range(200)]
-    # Of 200 intervals 180 ± 4.2.
-    assert 0.84 <= np.mean(inside) <= 0.97
+from tests.metrics.fresh_sets import ALIKE, APART, Draw, compare, normals
 
 
 @pytest.mark.parametrize(
