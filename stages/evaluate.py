@@ -45,8 +45,6 @@ def main() -> None:
         nets = {"": load_generator(shown, device)}
         if params.train.ema or shown != paths.GENERATOR:  # else both are the same
             nets["live"] = load_generator(paths.GENERATOR_LIVE, device)
-        for netG in nets.values():
-            netG.to(memory_format=torch.channels_last)  # draws in two thirds of the time
         netD = load_discriminator(paths.DISCRIMINATOR, device)
         rulers = {name: spread(faces, knobs.n_real) for name, faces in load_rulers().items()}
         train = spread(load_enough("train"), knobs.n_real)

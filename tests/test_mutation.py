@@ -24,7 +24,7 @@ MISTAKES = [
     ("distances", "+ 1.0) ** 3\n", "+ 1.0) ** 2\n"),
     ("distances", "- 2 * root", "- root"),
     ("distances", "np.sqrt((n - 1) * (m - 1))", "np.sqrt(n * m)"),
-    ("distances", "+ norms_y - moved_y", "+ norms_y + moved_y"),
+    ("distances", "+ fake.norms - moved_y", "+ fake.norms + moved_y"),
 ]
 
 

@@ -12,7 +12,7 @@ import torch
 
 from pipeline.faces import Faces
 from pipeline.metrics.backbone import open_backbone
-from pipeline.metrics.distances import kid
+from pipeline.metrics.distances import FAKE, REAL, kid_between, within
 from pipeline.metrics.features import cached_features, extract_features, spread
 
 FEWEST = 4  # faces that KID needs
@@ -27,10 +27,11 @@ def quick_judge(faces: Faces, images: int, device: torch.device, cache: Path) ->
     if min(images, len(faces)) < FEWEST:
         return None
     backbone = open_backbone(device, *faces.shape[2:])
-    real = cached_features(spread(faces, 2 * images), backbone, "quick KID: training faces", cache)
+    features = cached_features(spread(faces, 2 * images), backbone, "quick KID: training faces", cache)
+    real = within(features, HALVES, (0, REAL))
 
     def judge(pictures: Faces) -> float:
-        fake = extract_features(pictures, backbone, "quick KID")
-        return round(1000 * kid(real, fake, HALVES, seed=0)[0], 6)
+        fake = within(extract_features(pictures, backbone, "quick KID"), HALVES, (0, FAKE))
+        return round(1000 * kid_between(real, fake)[0], 6)
 
     return judge

@@ -17,7 +17,9 @@ from pipeline.metrics.backbone import Features
 
 Doubles = NDArray[np.float64]
 
-REAL, FAKE = 0, 1  # whose random halves: each set has its own
+# Whose random halves, for the standard errors: a set's seed is the run's and this one. (Not 0: that would be
+# the run's own.)
+REAL, FAKE = 1, 2
 ROWS = 1024  # of a kernel matrix in memory at a time
 
 
@@ -85,11 +87,13 @@ def _diagonal_sums(x: Doubles, in_x: Doubles) -> Doubles:
 
 
 class Gaussian(NamedTuple):
-    """What the Fréchet distance needs of a set alone: the set less its mean, and that as the product of rows, which are
-    orthonormal, and factor."""
+    """What the Fréchet distance needs of a set alone.
+
+    The set less its mean is rows @ factor, and the columns of rows are orthonormal.
+    """
 
     mean: Doubles  # (d,)
-    centred: Doubles  # (N, d)
+    norms: Doubles  # (N,): the squared distance of each image from the mean
     rows: Doubles  # (N, r), r the lesser of N and d
     factor: Doubles  # (r, d)
 
@@ -98,7 +102,7 @@ def gaussian(features: Features) -> Gaussian:
     """Return a set's own part of frechet()."""
     mean = features.mean(axis=0, dtype=np.float64)
     centred = features - mean
-    return Gaussian(mean, centred, *scipy.linalg.qr(centred, mode="economic"))
+    return Gaussian(mean, np.einsum("ij,ij->i", centred, centred), *scipy.linalg.qr(centred, mode="economic"))
 
 
 def frechet(real: Features, fake: Features) -> tuple[float, float]:
@@ -122,17 +126,16 @@ def frechet(real: Features, fake: Features) -> tuple[float, float]:
 
 def frechet_between(real: Gaussian, fake: Gaussian) -> tuple[float, float]:
     """Return frechet() of two sets by what is known of each."""
-    n, m = len(real.centred), len(fake.centred)
+    n, m = len(real.norms), len(fake.norms)
     left, overlap, right = np.linalg.svd(real.factor @ fake.factor.T, full_matrices=False)
     shift = real.mean - fake.mean
-    norms_x, norms_y = (np.einsum("ij,ij->i", of.centred, of.centred) for of in (real, fake))
     root = overlap.sum() / np.sqrt((n - 1) * (m - 1))
-    distance = shift @ shift + norms_x.sum() / (n - 1) + norms_y.sum() / (m - 1) - 2 * root
+    distance = shift @ shift + real.norms.sum() / (n - 1) + fake.norms.sum() / (m - 1) - 2 * root
 
     # aᵀTa by the singular vectors, so that no covariance need have an inverse; overlap is √((n - 1)(m - 1)) too large.
     ratio = np.sqrt((n - 1) / (m - 1))
     moved_x, moved_y = ratio * (real.rows @ left) ** 2 @ overlap, (fake.rows @ right.T) ** 2 @ overlap / ratio
-    influence_x = 2 * real.centred @ shift + norms_x - moved_x
-    influence_y = -2 * fake.centred @ shift + norms_y - moved_y
+    influence_x = 2 * (real.rows @ (real.factor @ shift)) + real.norms - moved_x
+    influence_y = -2 * (fake.rows @ (fake.factor @ shift)) + fake.norms - moved_y
     variance = influence_x.var(ddof=1) / n + influence_y.var(ddof=1) / m
     return float(distance), float(np.sqrt(variance))

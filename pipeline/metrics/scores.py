@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -25,7 +25,11 @@ from pipeline.metrics.sliced import sliced_wasserstein
 from pipeline.metrics.standard_errors import HalfBalls, coverage_errors_between, half_balls
 from pipeline.params import EvaluateParams
 
-MOST_THREADS = 8  # each with copies of two sets in float64: half a gigabyte at 20,000 faces
+Own = TypeVar("Own")  # what is known of a set alone
+
+# Each with copies of two sets in float64 and blocks of a matrix, 0.9 GB at 20,000 faces; beside them each set's
+# Gaussian, 0.2 GB.
+MOST_THREADS = 8
 
 
 def all_figures(
@@ -44,7 +48,11 @@ def all_figures(
     ):
         varied = {who: pool.submit(diversity, features) for who, features in fakes.items()}
         tasks = [task for comparison in COMPARISONS for task in _submit(comparison, fakes, rulers, knobs, seed, pool)]
-        found = [task.result() for task in tqdm(tasks, desc="compare", unit="figure")]
+        try:
+            found = [task.result() for task in tqdm(tasks, desc="compare", unit="figure")]
+        except BaseException:  # Ctrl-C too need not wait for the rest
+            pool.shutdown(cancel_futures=True)
+            raise
     alone = {
         figure_name(figure, who, "raw"): round(value, 6)
         for who, future in varied.items()
@@ -53,17 +61,17 @@ def all_figures(
     return {name: value for figures in found for name, value in figures.items()} | alone
 
 
-class Comparison(NamedTuple):
+class Comparison(NamedTuple, Generic[Own]):
     """Figures of two sets by their stems, each with its standard error; distances but for the Fréchet one are ×1000."""
 
     # What a set needs alone, computed once; the seed is the run's and the set's role in it, REAL or FAKE.
-    prepare: Callable[[Features, EvaluateParams, tuple[int, int]], Any]
+    prepare: Callable[[Features, EvaluateParams, tuple[int, int]], Own]
     # Of what was prepared of a real and a fake set.
-    compare: Callable[[Any, Any], dict[str, float]]
+    compare: Callable[[Own, Own], dict[str, float]]
 
 
 def _submit(
-    comparison: Comparison,
+    comparison: Comparison[Own],
     fakes: Mapping[str, Features],
     rulers: Mapping[str, Features],
     knobs: EvaluateParams,
@@ -75,10 +83,10 @@ def _submit(
     The pool takes tasks in their order, so that no pair waits for a set that nobody has begun to prepare.
     """
 
-    def prepare(features: Features, role: int) -> Future[Any]:
+    def prepare(features: Features, role: int) -> Future[Own]:
         return pool.submit(comparison.prepare, features, knobs, (seed, role))
 
-    def compare(who: str, fake: Future[Any], ruler: str, real: Future[Any]) -> dict[str, float]:
+    def compare(who: str, fake: Future[Own], ruler: str, real: Future[Own]) -> dict[str, float]:
         figures = comparison.compare(real.result(), fake.result())
         return {figure_name(figure, who, ruler): round(value, 6) for figure, value in figures.items()}
 
@@ -126,7 +134,7 @@ def _with_error(figure: str, value_and_error: tuple[float, float], scale: float)
     return {figure: scale * value, f"{figure}_se": scale * error}
 
 
-COMPARISONS = (
+COMPARISONS: tuple[Comparison[Any], ...] = (  # the longest first, so that no core ends long after the others
     Comparison(_prepare_coverage, _coverage),
     Comparison(_prepare_frechet, _frechet),
     Comparison(_prepare_kid, _kid),

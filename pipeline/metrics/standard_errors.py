@@ -21,13 +21,13 @@ class HalfBalls(NamedTuple):
 
     features: Features  # (N, d)
     taken: NDArray[np.bool_]  # (halves, N): which images each half has
-    radii: Features  # (halves, N), squared
+    radii: Features  # (halves, N), squared; -1, in which nothing lies, of an image that the half does not have
     k: int
 
 
 def half_balls(features: Features, nearest_k: int, halves: int, seed: Sequence[int]) -> HalfBalls:
     """Return a set's own part of coverage_errors(); the sets that are compared need seeds of their own."""
-    x = features.astype(np.float32)
+    x = features.astype(np.float32, copy=False)
     taken = _halves(len(x), halves, np.random.default_rng(seed))
     k = min(nearest_k, len(x) // 2 - 1)
     return HalfBalls(x, taken, _radii(x, taken, k), k)
@@ -44,25 +44,25 @@ def coverage_errors(real: Features, fake: Features, nearest_k: int, halves: int,
     real, fake: (N, d) and (M, d), N and M at least 4. In float32, in half the time: a neighbour more or less at a
     ball's rim is nothing beside another half.
     """
-    sets = (half_balls(each, nearest_k, halves, (seed, role)) for each, role in ((real, REAL), (fake, FAKE)))
-    return coverage_errors_between(*sets)
+    x = half_balls(real, nearest_k, halves, (seed, REAL))
+    return coverage_errors_between(x, half_balls(fake, nearest_k, halves, (seed, FAKE)))
 
 
 def coverage_errors_between(real: HalfBalls, fake: HalfBalls) -> Coverage:
     """Return coverage_errors() of two sets by the balls of each."""
     halves = len(real.taken)
-    balls = np.zeros(fake.taken.shape, np.int64)
+    held = np.zeros(fake.taken.shape, np.int64)  # how many real images' balls each fake one lies in
     recalled, covered = np.zeros(halves), np.zeros(halves)
     for rows, distances in squared_distances(real.features, fake.features):
         for half in range(halves):
             of_half = real.taken[half, rows]
             taken = distances[of_half]
             inside = (taken < real.radii[half, rows][of_half, None]) & fake.taken[half]
-            balls[half] += inside.sum(axis=0, dtype=np.int32)
+            held[half] += inside.sum(axis=0, dtype=np.int32)
             covered[half] += inside.any(axis=1).sum()
             recalled[half] += (taken < fake.radii[half]).any(axis=1).sum()
     n, m = len(real.features) // 2, len(fake.features) // 2
-    figures = (balls > 0).sum(axis=1) / m, recalled / n, balls.sum(axis=1) / (real.k * m), covered / n
+    figures = (held > 0).sum(axis=1) / m, recalled / n, held.sum(axis=1) / (real.k * m), covered / n
     return Coverage(*(float(np.std(figure, ddof=1)) for figure in figures))
 
 

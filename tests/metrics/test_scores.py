@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.errors import StageError
+from pipeline.metrics.backbone import Features
+from pipeline.metrics.coverage import coverage_figures
+from pipeline.metrics.distances import frechet, kid
 from pipeline.metrics.rulers import load_enough, load_rulers
-from pipeline.metrics.scores import all_figures, figure_name, summary
+from pipeline.metrics.scores import COMPARISONS, Comparison, all_figures, figure_name, summary
+from pipeline.metrics.sliced import sliced_wasserstein
+from pipeline.metrics.standard_errors import coverage_errors
 from pipeline.params import EvaluateParams
 
 KNOBS = EvaluateParams(
@@ -68,6 +75,57 @@ def test_all_figures_are_finite_under_the_pinned_names() -> None:
     assert figures["precision_live"] == figures["precision"] < figures["precision_floor"]
     assert figures["fd_lite0_raw"] > figures["fd_lite0_floor"]
     assert f"{figures['kid_lite0_raw']:.1f}" in summary(figures)
+
+
+@pytest.mark.parametrize("cores", [pytest.param(1, id="one core"), pytest.param(8, id="eight")])
+def test_each_pair_is_compared_and_each_set_prepared_once(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[int] = []
+
+    def counted(comparison: Comparison[Any]) -> Comparison[Any]:
+        def prepare(features: Features, *rest: Any) -> Any:
+            prepared.append(len(features))
+            return comparison.prepare(features, *rest)
+
+        return comparison._replace(prepare=prepare)
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores))
+    monkeypatch.setattr("pipeline.metrics.scores.COMPARISONS", [counted(each) for each in COMPARISONS])
+    rng = np.random.default_rng(0)
+    drawn, live, clean, raw, pristine = (
+        rng.normal(count / 30, 1, (count, 8)).astype(np.float32) for count in (30, 31, 32, 33, 34)
+    )
+    fakes, rulers = {"": drawn, "live": live}, {"clean": clean, "raw": raw, "pristine": pristine}
+    figures = all_figures(fakes, rulers, KNOBS, seed=3)
+
+    assert sorted(prepared) == sorted(len(COMPARISONS) * [30, 31, 32, 33, 34])
+    for who, fake in fakes.items():
+        for ruler, real in rulers.items():
+            expected = {
+                "kid_lite0": 1000 * kid(real, fake, KNOBS.kid_subsets, 3)[0],
+                "kid_lite0_se": 1000 * kid(real, fake, KNOBS.kid_subsets, 3)[1],
+                "fd_lite0": frechet(real, fake)[0],
+                "fd_lite0_se": frechet(real, fake)[1],
+                "swd_lite0": 1000 * sliced_wasserstein(real, fake)[0],
+                **vars(coverage_figures(real, fake, KNOBS.nearest_k)),
+                "recall_se": coverage_errors(real, fake, KNOBS.nearest_k, KNOBS.kid_subsets, 3).recall,
+            }
+            found = {figure: figures[figure_name(figure, who, ruler)] for figure in expected}
+            assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_comparison_that_fails_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    begun: list[int] = []
+    first = COMPARISONS[0]._replace(prepare=fail)
+    others = [Comparison(lambda *_: begun.append(1) or time.sleep(0.1), fail) for _ in range(20)]
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(1))
+    monkeypatch.setattr("pipeline.metrics.scores.COMPARISONS", [first, *others])
+    sets = {"raw": np.zeros((4, 2), np.float32)}
+    with pytest.raises(MemoryError):
+        all_figures(sets, sets, KNOBS, seed=0)
+    assert len(begun) < 5
 
 
 def save_arrays(folder: Path, **counts: int) -> None:
