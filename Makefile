@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 repro: setup
 	@python -m pipeline.precheck
 	dvc repro
-	@echo "Done. Look at plots/samples.png and reports/filter.html; 'make ui' opens the runs."
+	@echo "Done. Look at plots/samples.png, reports/filter.html and reports/evaluate.html; 'make ui' opens the runs."
 
 # A first look: fewer faces, smaller nets and batches, in a temporary checkout, so that no file of yours changes.
 quick: setup

@@ -1,7 +1,8 @@
 """Before `dvc repro`: refuse a dataroot that DVC can't hash, which it does before the import may tell good from bad.
 
 DVC opens every file of a folder, links' targets too: it waits for a pipe for ever, never comes to the end of a device,
-and ends at a socket, a link to nowhere, a name that is no UTF-8 and a file that it may not read.
+and ends at a socket, a link to nowhere, a name that is no UTF-8 and a file that it may not read. Of a dataroot that is
+missing it says so, and not what to do.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a dev
 
 
 def require_hashable(dataroot: Path) -> None:
-    """Raise StageError where DVC can't hash a dataroot; one that does not exist is for the import to tell."""
+    """Raise StageError where DVC can't hash a dataroot, or there is none that it could fetch."""
+    if not dataroot.exists() and not any(Path(f"{path}.dvc").exists() for path in (dataroot, *dataroot.parents)):
+        raise StageError(f"dataroot {dataroot} does not exist; write its whole path into params.yaml, without ~")
     if found := list(_unhashable(dataroot)):
         path, why = found[0]
         more = f", nor {len(found) - 1} more" if len(found) > 1 else ""

@@ -36,7 +36,18 @@ def bind() -> None:
 def test_a_folder_of_files_and_links_to_files_passes(folder: Path) -> None:
     require_hashable(folder)
     require_hashable(folder / "below/1.png")
-    require_hashable(folder / "gone")
+
+
+@pytest.mark.parametrize("name", ["gone", "~/faces", "gone/further"])
+def test_a_missing_dataroot_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(StageError, match="does not exist; write its whole path"):
+        require_hashable(folder / name)
+
+
+@pytest.mark.parametrize("name", ["gone", "gone/further"])
+def test_one_that_dvc_can_fetch_passes(folder: Path, name: str) -> None:
+    (folder / "gone.dvc").write_text("outs: []")
+    require_hashable(folder / name)
 
 
 @pytest.mark.parametrize(
