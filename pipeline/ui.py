@@ -107,6 +107,7 @@ def main() -> None:
     told, _ = options.parse_known_args()
     require_free(told.host, told.port)
     tell(f"http://{told.host}:{told.port}")
+    print("MLflow is starting: they open in some ten seconds. Ctrl-C ends it.", flush=True)
     # Its job runners serve GenAI features that this project has none of, at 240 MB each.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     # Of MLflow's own dependencies, once for each of its processes.
