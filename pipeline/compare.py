@@ -114,7 +114,8 @@ def told(left: Results, right: Results) -> str:
     lines += [[key, *values, "", ""] for key, values in settings.items()]
     lines += [["no setting differs", "", "", "", ""]] if not settings else []
     lines.append(BLANK)
-    for one in sorted(differences(left, right), key=lambda one: "_floor" in one.name):
+    # KID, by which settings are judged, first; the floors, which are of no generator, last.
+    for one in sorted(differences(left, right), key=lambda one: ("_floor" in one.name, not one.name.startswith("kid"))):
         apart = rounded(one.difference, one.error)
         lines.append([one.name, one.left, one.right, apart, _verdict(one, doubts)])
     text = [

@@ -122,7 +122,8 @@ def test_an_error_of_nothing_tells_nothing() -> None:
 
 
 def test_the_text_names_runs_settings_and_the_rule() -> None:
-    text = told(results("A"), results("B", FIGURES | {"precision": 0.1}, {"lr": "0.2"}))
+    first = {"precision": 0.5, "recall": 0.4} | FIGURES
+    text = told(results("A", first), results("B", FIGURES | {"precision": 0.1}, {"lr": "0.2"}))
     heading, origins, settings, *_ = [line.split() for line in text.splitlines() if line]
     assert heading == ["A", "B", "difference", "told", "apart"]
     assert origins == ["made", "up", "A", "made", "up", "B"]
@@ -130,6 +131,8 @@ def test_the_text_names_runs_settings_and_the_rule() -> None:
     assert verdicts(text)["precision"] == "yes, worse"
     assert verdicts(text)["recall"] == ""
     assert list(verdicts(text))[-1] == "fd_lite0_floor"
+    kids = [name.startswith("kid") for name in verdicts(text) if "_floor" not in name]
+    assert kids == sorted(kids, reverse=True) != [False] * len(kids)
     assert "|difference| > 2 × sqrt(se₁² + se₂²)" in text
     assert "no setting differs" in told(results("A"), results("B"))
 
