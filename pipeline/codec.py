@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -27,16 +29,12 @@ MOST_READS = 200_000
 # But a BMP that is packed has its pixels read byte by byte, two for each run: 1.5 million runs in a second.
 MOST_BMP_READS = 3_000_000
 
-# The size is checked against max_pixels from the header, before any pixel is decoded; Pillow's own guard would only
-# warn at first, and depends on a global.
-Image.MAX_IMAGE_PIXELS = None
-
 
 class DecodeError(Exception):
     """The bytes are no picture that can be used; the message is a short countable reason."""
 
 
-class BoundedReader(io.BytesIO):
+class _BoundedReader(io.BytesIO):
     """Bytes that Pillow may read from so often, and no more: then it raises DecodeError."""
 
     reads, most = 0, MOST_READS
@@ -64,22 +62,33 @@ def decode_with_format(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
 
     Whoever asks whether a file can be read, and how large it is, needs no copy of its pixels.
     """
+    with opened(data, max_pixels) as image:
+        if _has_too_many_scans(data):
+            raise DecodeError("too many scans")
+        return _to_rgb(image), str(image.format)
+
+
+@contextmanager
+def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """Yield a picture of which no more than the header is read. Raises DecodeError, within the block too."""
     if not data:
         raise DecodeError("empty file")
     # Pillow warns of harmless oddities (a broken EXIF block, palette transparency); they are no news to the user.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reader = BoundedReader(data)
+        # But of a size above its limit it only warns, up to twice that. It looks at each size before it makes room for
+        # so many pixels; a GIF's first frame may be larger than the GIF, and have room made when the header is read.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        reader = _BoundedReader(data)
         try:
             with Image.open(reader, formats=FORMATS) as image:
                 reader.most = MOST_BMP_READS if image.format == "BMP" else MOST_READS
-                if image.width * image.height > max_pixels:
-                    raise DecodeError("too many pixels")
-                if _has_too_many_scans(data):
-                    raise DecodeError("too many scans")
-                return _to_rgb(image), str(image.format)
+                yield image
         except DecodeError:
             raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise DecodeError("too many pixels") from None
         except UnidentifiedImageError:
             raise DecodeError("not an image") from None
         except Exception as error:  # a decoder on hostile bytes may raise anything

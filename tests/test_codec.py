@@ -111,6 +111,8 @@ def test_size_is_refused_before_the_pixels_are_decoded(save) -> None:
     data = save(Image.new("L", (3000, 3000)), "PNG")
     with pytest.raises(DecodeError, match=r"^too many pixels$"):
         decode(data[:100], 3000 * 3000 - 1)
+    with pytest.raises(DecodeError, match=r"^truncated$"):
+        decode(data[:100], 3000 * 3000)
 
 
 @pytest.mark.parametrize("subsampling", [0, 1, 2])

@@ -63,6 +63,12 @@ def with_segment(jpeg: bytes, marker: int, data: bytes) -> bytes:
     return jpeg[:2] + b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data + jpeg[2:]
 
 
+def cleared(gif: bytes, extent: bytes) -> bytes:
+    """Return a GIF whose frame has that place and size, and is to be cleared, for which Pillow makes as much room."""
+    at = gif.index(b"\0,") + 1
+    return gif[:at] + b"!\xf9\4\10\0\0\0\0," + extent + gif[at + 9 :]
+
+
 def packed_bmp(width: int, height: int, before: bytes = b"") -> bytes:
     """Return a BMP of 256 colours whose every pixel is a run of its own (RLE8), behind other packed bytes."""
     runs = before + (b"\1\7" * width + b"\0\0") * height + b"\0\1"
@@ -115,6 +121,7 @@ def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
         "TIFF, 2^28 strips": (tiff(*sides, entry(273, 4, 2**28, 8), entry(279, 4, 2**28, 8)), "not an image"),
         "TIFF, 65,000 tags": (tiff(*sides, *(entry(30_000 + tag, 12, 2, 8) for tag in range(35_000))), "damaged"),
         "GIF, screen of 65,535 a side": (patched(gif, 6, b"\xff" * 4), "too many pixels"),
+        "GIF, 65,535 a side to be cleared": (cleared(gif, b"\0\0\0\0" + b"\xff" * 4), "too many pixels"),
         "GIF, the largest screen": (patched(gif, 6, struct.pack("<HH", SIDE, SIDE)), None),
         "BMP, 2^31 - 1 a side": (patched(bmp, 18, struct.pack("<ii", 2**31 - 1, 2**31 - 1)), "too many pixels"),
         "BMP, packed, 250,000 runs": (packed_bmp(500, 500), None),

@@ -20,12 +20,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
-from PIL import Image
 from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
 from tqdm import tqdm
 
-from pipeline.codec import FORMATS, BoundedReader, DecodeError, decode_with_format
+from pipeline.codec import DecodeError, decode_with_format, opened
 from pipeline.messages import shown
 from pipeline.params import CrawlParams
 from pipeline.sources.asking import Asker, Host, header, scrapy_settings
@@ -42,10 +41,10 @@ MAX_RUNNERS = 500
 def unfit(data: bytes, max_pixels: int) -> str | None:
     """Return why bytes are not kept, by what they are and not by what the server calls them; None where they may be."""
     try:
-        with Image.open(BoundedReader(data), formats=FORMATS) as image:
-            return "too many pixels" if image.width * image.height > max_pixels else None
-    except Exception:  # hostile bytes make the decoders raise anything
-        return "not an image"
+        with opened(data, max_pixels):
+            return None
+    except DecodeError as fault:
+        return str(fault) if str(fault) == "too many pixels" else "not an image"
 
 
 @dataclass
