@@ -16,8 +16,8 @@ from pipeline.cleaning.hashing import Pairs
 from pipeline.cleaning.likeness import Figures, Signatures, difference
 from pipeline.workers import Workers
 
-# Pairs compared in one go, 100 MB of arrays, and handed to the workers together, as much again.
-_SIGNATURES, _HANDED = 1 << 8, 1 << 14
+# Pairs compared in one go, and handed to the workers together: 25 MB of arrays each.
+_SIGNATURES, _HANDED = 1 << 6, 1 << 12
 
 _COLUMNS = ["pair", "worst", "tint"]
 

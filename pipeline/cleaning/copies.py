@@ -10,44 +10,45 @@ import pyarrow as pa
 
 from pipeline.cleaning.cache import Cached
 from pipeline.cleaning.comparison import Comparison, both_ends, parts
-from pipeline.cleaning.duplicates import Rows, groups
-from pipeline.cleaning.hashing import Pairs, close_pairs
+from pipeline.cleaning.duplicates import Flags, Rows, groups
+from pipeline.cleaning.hashing import Hashes, Pairs, close_pairs
 from pipeline.cleaning.inspect import read_signatures
-from pipeline.cleaning.likeness import LAYOUT, SIDE, Figures, Signatures, layout_likeness
+from pipeline.cleaning.likeness import LAYOUT, SIDE, Signatures, layout_likeness
 from pipeline.params import FilterParams
 from pipeline.workers import Workers
 
-# Pairs looked at in one go, so that memory does not grow with their number: 100 MB of arrays.
-_LAYOUTS = 1 << 16
+# Pairs looked at in one go, so that memory does not grow with their number: 25 MB of arrays.
+_LAYOUTS = 1 << 14
 
 
-def close_links(measured: pa.Table, radius: int, mirrored: bool) -> Pairs:
+def close_links(hashes: Hashes, mirrored: Hashes, radius: int) -> Pairs:
     """Return the pairs of positions with close hashes, int64 (P, 3), sorted: i < j, and 1 if j has to be mirrored.
 
-    measured: MEASURED_SCHEMA. Mirrored pictures are looked for where mirrored is on.
+    mirrored: the hashes of the same pictures, mirrored; none, where such pairs are not looked for.
     """
-    hashes, count = measured["phash"].to_numpy(), len(measured)
-    found = np.insert(close_pairs(hashes, radius), 2, 0, axis=1)
-    if not mirrored:
-        return found
-    pairs = close_pairs(np.concatenate([hashes, measured["phash_mirrored"].to_numpy()]), radius)
-    across = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)] % count
+    count = len(hashes)
+    pairs = close_pairs(np.concatenate([hashes, mirrored]), radius)
+    pairs = pairs[pairs[:, 0] < count]
+    across = pairs[pairs[:, 1] >= count] % count
     across = np.sort(across[across[:, 0] != across[:, 1]], axis=1)
-    return np.unique(np.concatenate([found, np.insert(across, 2, 1, axis=1)]), axis=0)
+    upright = pairs[pairs[:, 1] < count]
+    return np.unique(np.concatenate([np.insert(upright, 2, 0, axis=1), np.insert(across, 2, 1, axis=1)]), axis=0)
 
 
 def find_copies(
-    measured: pa.Table, cached: Cached, params: FilterParams, workers: Workers
-) -> tuple[Pairs, Figures, Comparison]:
-    """Return pairs of images that show the same picture, int64 (P, 2), and their difference(), float32 (P,).
+    measured: pa.Table, among: Rows, cached: Cached, params: FilterParams, workers: Workers
+) -> tuple[Pairs, Comparison]:
+    """Return pairs of positions in measured whose images show the same picture, int64 (P, 2).
 
     They are enough to connect all copies of one picture, and need not be all pairs of them.
 
-    measured: readable images, MEASURED_SCHEMA; cached: where they are cached. The Comparison returned knows all images
-    with a close hash and the same layout as another.
+    measured: MEASURED_SCHEMA; among: the positions of the images to look at, which are readable, int64 (N,), sorted;
+    cached: where they are cached. The Comparison returned knows those with a close hash and the same layout as another.
     """
-    pairs = close_links(measured, params.hash_distance, params.mirrored)
-    layouts = np.frombuffer(b"".join(measured["layout"].to_pylist()), np.uint8).reshape(-1, LAYOUT, LAYOUT, 3)
+    upright, mirrored = (measured[name].take(among).to_numpy() for name in ("phash", "phash_mirrored"))
+    pairs = close_links(upright, mirrored if params.mirrored else mirrored[:0], params.hash_distance)
+    pairs[:, :2] = among[pairs[:, :2]]
+    layouts = _layouts(measured["layout"].combine_chunks())
     alike = [np.zeros(0, np.bool_)]
     for part in parts(pairs, _LAYOUTS):
         correlation, tint = layout_likeness(*both_ends(layouts, part))
@@ -67,34 +68,37 @@ def find_copies(
         workers,
     )
 
-    def tested(some: Pairs) -> Figures:
+    def tested(some: Pairs) -> Flags:
         worst, tint = compare(some)
-        return np.where((worst <= params.max_difference) & (tint <= params.max_tint), worst, np.inf)
+        return (worst <= params.max_difference) & (tint <= params.max_tint)
 
-    found, differences = connecting(len(measured), pairs, tested)
-    return found[:, :2], differences, compare
+    return connecting(len(measured), pairs, tested)[:, :2], compare
 
 
-def connecting(count: int, pairs: Pairs, test: Callable[[Pairs], Figures]) -> tuple[Pairs, Figures]:
-    """Return copies, and what test says of them, that connect the same of count pictures as all would; few are tested.
+def connecting(count: int, pairs: Pairs, test: Callable[[Pairs], Flags]) -> Pairs:
+    """Return pairs of copies that connect the same of count pictures as all such pairs would; few are tested.
 
-    pairs: int64 (P, 2) or close_links(), sorted; test: float32 (P,) for some of them, infinite for those that are no
-    copies. Those whose ends are connected already are left out: of k copies of one picture that are all pairs, k - 1
-    are tested, not k²/2. In rounds, because tests come cheaper together: one pair a picture at first, twice as many in
-    each further round, so that many pairs that are no copies take few rounds.
+    pairs: int64 (P, 2) or close_links(), sorted; test: which of some of them are copies, bool (P,). Those whose ends
+    are connected already are left out: of k copies of one picture that are all pairs, k - 1 are tested, not k²/2. In
+    rounds, because tests come cheaper together: one pair a picture at first, twice as many in each further round, so
+    that many pairs that are no copies take few rounds.
     """
-    found, differences = pairs[:0], np.empty(0, np.float32)
+    found = pairs[:0]
     most = 1
     while len(pairs):
         now = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0]) < most
         some, pairs = pairs[now], pairs[~now]
-        told = test(some)
-        same = np.isfinite(told)
-        found, differences = np.concatenate([found, some[same]]), np.concatenate([differences, told[same]])
+        found = np.concatenate([found, some[test(some)]])
         group = groups(count, found[:, :2])
         pairs = pairs[group[pairs[:, 0]] != group[pairs[:, 1]]]
         most *= 2
-    return found, differences
+    return found
+
+
+def _layouts(column: pa.FixedSizeBinaryArray) -> Signatures:
+    """Return layouts, whatever where they are null, as uint8 (N, 6, 6, 3), in the memory that they are in."""
+    held = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, LAYOUT, LAYOUT, 3)
+    return held[column.offset : column.offset + len(column)]
 
 
 def _signatures(images: pa.Table, cached: Mapping[str, Path], workers: Workers) -> Signatures:

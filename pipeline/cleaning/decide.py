@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.cleaning.cache import Cached
-from pipeline.cleaning.comparison import Comparison
 from pipeline.cleaning.copies import find_copies
 from pipeline.cleaning.duplicates import (
-    Flags,
     Rows,
     best_first,
     champions,
     duplicate_reasons,
     groups,
-    one_per_id,
-    same_id_pairs,
+    one_per_content,
+    same_content_pairs,
 )
 from pipeline.cleaning.measures import Measures
 from pipeline.cleaning.verdict import Columns, Labels, damages, judge, present, severities
@@ -48,31 +45,34 @@ VERDICT_SCHEMA = pa.schema(
 def decide(measured: pa.Table, cached: Cached, params: FilterParams, workers: Workers) -> pa.Table:
     """Return a verdict for each image, VERDICT_SCHEMA in row order; repair is what is called for, not yet made.
 
-    measured: MEASURED_SCHEMA of all raw shards; cached: where their measures and comparisons are. Copies are sought
-    among the images that are otherwise kept and, for the leak guard, all readable ones of the holdout: the raw holdout
-    is a ruler too.
+    measured: MEASURED_SCHEMA of all raw shards, in row order; cached: where their measures and comparisons are. Copies
+    are sought among the images that are otherwise kept and, for the leak guard, all readable ones of the holdout: the
+    raw holdout is a ruler too.
     """
-    measured = measured.sort_by("row")
     columns: Columns = {name: measured[name].to_numpy() for name in Measures._fields}
     readable = measured["readable"].to_numpy()
     reasons, repairs = judge(columns, params)
     reasons[~readable] = "unreadable"
     kept = ~present(reasons)
-    holdout = measured["split"].to_numpy() == "holdout"
-    ids = measured["id"].to_numpy()
+    holdout = pc.equal(measured["split"], "holdout").to_numpy()
+    contents = _numbered(measured["id"])
 
     members = np.nonzero(readable & (kept | holdout))[0]
-    originals = one_per_id(ids, members)
-    pairs, differences, compare = find_copies(measured.take(originals), cached, params, workers)
-    group = groups(len(measured), np.concatenate([originals[pairs], same_id_pairs(ids, members)]))
-    known = {frozenset(pair): value for pair, value in zip(pairs.tolist(), differences.tolist(), strict=True)}
+    originals = one_per_content(contents, members)
+    pairs, compare = find_copies(measured, originals, cached, params, workers)
+    group = groups(len(measured), np.concatenate([pairs, same_content_pairs(contents, members)]))
     area, size = columns["width"] * columns["height"], measured["bytes"].to_numpy()
     champion = champions(group, holdout, kept, best_first(repairs, area, size, columns["blur"]))
-    copied = duplicate_reasons(champion, ids, holdout, kept, within_split=params.enabled and params.dedup)
+    copied = duplicate_reasons(champion, contents, holdout, kept, within_split=params.enabled and params.dedup)
     lost = present(copied)
     reasons[lost], repairs[lost] = copied[lost], None
 
-    difference = _difference(champion, lost, ids, originals, known, compare)
+    # 0 for the same bytes; it may be over the limit where a third picture is a copy of both.
+    difference = np.where(lost, 0.0, np.nan)
+    near = np.flatnonzero(lost & (contents != contents[champion]))
+    original = np.full(contents.max(initial=-1) + 1, -1)
+    original[contents[originals]] = originals
+    difference[near] = compare.smallest(original[contents[np.stack([near, champion[near]], axis=1)]])
     compare.save()
 
     derived = {
@@ -81,8 +81,8 @@ def decide(measured: pa.Table, cached: Cached, params: FilterParams, workers: Wo
         "repair": pa.array(repairs, pa.string()),
         "duplicate_of": pa.array(measured["row"].to_numpy()[champion], mask=~lost),
         "severity": pa.array(_severity(columns, reasons, repairs, params), from_pandas=True),
-        "difference": difference,
-        "phash": pa.array([None if bits is None else f"{bits:016x}" for bits in measured["phash"].to_pylist()]),
+        "difference": pa.array(difference, from_pandas=True),
+        "phash": _hexadecimal(measured["phash"].combine_chunks()),
     }
     return pa.table(
         [derived[field.name] if field.name in derived else measured[field.name] for field in VERDICT_SCHEMA],
@@ -100,24 +100,14 @@ def _severity(columns: Columns, reasons: Labels, repairs: Labels, params: Filter
     return severity
 
 
-def _difference(
-    champion: Rows,
-    lost: Flags,
-    ids: Labels,
-    originals: Rows,
-    known: Mapping[frozenset[int], float],
-    compare: Comparison,
-) -> pa.Array:
-    """Return each lost copy's difference to the copy that stays, 0 for the same bytes; null for all others.
+def _numbered(ids: pa.ChunkedArray) -> Rows:
+    """Return a number for each id, the same for the same one, from 0 on, and -1 for null: int64 (N,)."""
+    numbers = ids.combine_chunks().dictionary_encode().indices
+    return np.asarray(numbers.cast(pa.int64()).fill_null(-1), np.int64)
 
-    It may be over the limit where a third picture is a copy of both. known: that of pairs of places in originals; the
-    others are compared.
-    """
-    values = np.where(lost, 0.0, np.nan)
-    near = np.nonzero(lost & (ids != ids[champion]))[0]
-    place = {content: at for at, content in enumerate(ids[originals])}
-    pairs = np.array([(place[ids[at]], place[ids[champion[at]]]) for at in near], np.int64).reshape(-1, 2)
-    values[near] = [known.get(frozenset(pair), np.nan) for pair in pairs.tolist()]
-    unknown = np.isnan(values[near])
-    values[near[unknown]] = compare.smallest(pairs[unknown])
-    return pa.array(values, pa.float64(), from_pandas=True)
+
+def _hexadecimal(hashes: pa.UInt64Array) -> pa.StringArray:
+    """Return hashes as their 16 digits, null where they are."""
+    digits = hashes.fill_null(0).to_numpy().astype(">u8").tobytes().hex()
+    told = np.frombuffer(digits.encode(), "S16")
+    return pa.array(told, pa.binary(), mask=hashes.is_null().to_numpy(zero_copy_only=False)).cast(pa.string())

@@ -14,16 +14,16 @@ Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-def same_id_pairs(ids: Labels, members: Rows) -> Pairs:
-    """Return int64 (P, 2) that chains the members with the same bytes; ids: SHA-256 by position, str or None."""
-    order = members[np.argsort(ids[members].astype(str), kind="stable")]
-    same = ids[order[:-1]] == ids[order[1:]]
+def same_content_pairs(contents: Rows, members: Rows) -> Pairs:
+    """Return int64 (P, 2) that chains the members with the same bytes, which have the same number in contents."""
+    order = members[np.argsort(contents[members], kind="stable")]
+    same = contents[order[:-1]] == contents[order[1:]]
     return np.stack([order[:-1][same], order[1:][same]], axis=1)
 
 
-def one_per_id(ids: Labels, members: Rows) -> Rows:
+def one_per_content(contents: Rows, members: Rows) -> Rows:
     """Return the first member with each content, in order."""
-    _, first = np.unique(ids[members].astype(str), return_index=True)
+    _, first = np.unique(contents[members], return_index=True)
     return members[np.sort(first)]
 
 
@@ -56,7 +56,7 @@ def champions(group: Rows, holdout: Flags, kept: Flags, rank: Rows) -> Rows:
     return np.asarray(order[first][np.searchsorted(numbers, group)], np.int64)
 
 
-def duplicate_reasons(champion: Rows, ids: Labels, holdout: Flags, kept: Flags, within_split: bool) -> Labels:
+def duplicate_reasons(champion: Rows, contents: Rows, holdout: Flags, kept: Flags, within_split: bool) -> Labels:
     """Return why each kept picture is dropped as a copy: object (N,), str or None.
 
     `holdout twin` for a train picture whose champion is in the holdout: always, or the ruler would measure what was
@@ -68,7 +68,7 @@ def duplicate_reasons(champion: Rows, ids: Labels, holdout: Flags, kept: Flags, 
     reasons[twin] = "holdout twin"
     if within_split:
         copy = loser & ~twin
-        same = ids == ids[champion]
+        same = contents == contents[champion]
         reasons[copy & same] = "exact duplicate"
         reasons[copy & ~same] = "near duplicate"
     return reasons

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.cleaning.cache import read_cached, require_code, write_cached
 from pipeline.cleaning.hashing import phash, thumbnail
-from pipeline.cleaning.likeness import SIDE, Signatures, layout, signature
+from pipeline.cleaning.likeness import LAYOUT, SIDE, Signatures, layout, signature
 from pipeline.cleaning.measures import Measures, measure_seen
 from pipeline.cleaning.repair import Damaged, asked_of_all, finish, holds, repair
 from pipeline.cleaning.views import net_views
@@ -33,7 +33,7 @@ MEASURED_SCHEMA = pa.schema(
         *((name, pa.float64()) for name in Measures._fields),
         ("phash", pa.uint64()),
         ("phash_mirrored", pa.uint64()),
-        ("layout", pa.binary()),
+        ("layout", pa.binary(LAYOUT * LAYOUT * 3)),
     ]
 )
 

@@ -34,12 +34,12 @@ def filter_shards(
     cache = cache.absolute()
     measures = {shard: measures_file(cache, digests[shard], image_size, params) for shard in shards}
     compared = compared_file(cache, list(digests.values()), params.max_difference)
-    measuring = partial(measure_shard, image_size=image_size, params=params)
     jobs = [MeasureJob(shard, measures[shard], CODE) for shard in shards]
-    tables = list(workers.map(measuring, jobs, label="filter: measure", sizes=sizes))
-    rows = [table["row"].to_numpy() for table in tables]
+    measuring = workers.map(
+        partial(measure_shard, image_size=image_size, params=params), jobs, label="filter: measure", sizes=sizes
+    )
     cached = Cached({shard.name: path for shard, path in measures.items()}, compared)
-    verdicts = decide(pa.concat_tables(tables), cached, params, workers)
+    verdicts, rows = _judged(pa.concat_tables(measuring), sizes, cached, params, workers)
 
     empty_folder(clean)
     mended = [mended_file(cache, digests[shard], image_size, params) for shard in shards]
@@ -55,6 +55,16 @@ def filter_shards(
     forget_unused(cache, params.cache_days)
     repairs = pa.array([repaired.get(row) for row in verdicts["row"].to_pylist()], pa.string())
     return verdicts.set_column(verdicts.schema.get_field_index("repair"), verdicts.schema.field("repair"), repairs)
+
+
+def _judged(
+    measured: pa.Table, sizes: list[int], cached: Cached, params: FilterParams, workers: Workers
+) -> tuple[pa.Table, list[Rows]]:
+    """Return the verdicts on images measured shard by shard, and the rows of each shard, which has so many."""
+    rows = np.split(measured["row"].to_numpy(), np.cumsum(sizes)[:-1])
+    # By its own name, so that there is one such table at a time: they grow with the images.
+    measured = measured.sort_by("row")
+    return decide(measured, cached, params, workers), rows
 
 
 def _kept(verdicts: pa.Table, shards: list[Rows]) -> Iterator[pa.Table]:

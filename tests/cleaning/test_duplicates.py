@@ -3,16 +3,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.cleaning.duplicates import best_first, champions, duplicate_reasons, groups, one_per_id, same_id_pairs
+from pipeline.cleaning.duplicates import (
+    best_first,
+    champions,
+    duplicate_reasons,
+    groups,
+    one_per_content,
+    same_content_pairs,
+)
 
 
-def outcome(pairs, holdout="", dropped="", rank=None, ids="abcd", within=True):
+def outcome(pairs, holdout="", dropped="", rank=None, same="abcd", within=True):
     """Return the reasons for four pictures a, b, c, d; holdout and dropped name some of them."""
     names = np.array(list("abcd"))
     group = groups(4, np.array([["abcd".index(name) for name in pair] for pair in pairs], np.int64).reshape(-1, 2))
     in_holdout, kept = np.isin(names, list(holdout)), ~np.isin(names, list(dropped))
     champion = champions(group, in_holdout, kept, np.arange(4) if rank is None else np.array(rank))
-    reasons = duplicate_reasons(champion, np.array(list(ids), object), in_holdout, kept, within)
+    reasons = duplicate_reasons(champion, np.array(["abcd".index(name) for name in same]), in_holdout, kept, within)
     return list(reasons), "".join("abcd"[at] for at in champion)
 
 
@@ -26,7 +33,7 @@ NEAR, EXACT, TWIN = "near duplicate", "exact duplicate", "holdout twin"
         pytest.param({"pairs": ["ab"]}, [None, NEAR, None, None], "aacd", id="the best stays"),
         pytest.param({"pairs": ["ab"], "rank": [1, 0, 2, 3]}, [NEAR, None, None, None], "bbcd", id="the better second"),
         pytest.param({"pairs": ["ab", "bc"]}, [None, NEAR, NEAR, None], "aaad", id="a chain is a group"),
-        pytest.param({"pairs": ["ab"], "ids": "aacd"}, [None, EXACT, None, None], "aacd", id="the same bytes"),
+        pytest.param({"pairs": ["ab"], "same": "aacd"}, [None, EXACT, None, None], "aacd", id="the same bytes"),
         pytest.param({"pairs": ["ab"], "holdout": "b"}, [TWIN, None, None, None], "bbcd", id="the holdout wins"),
         pytest.param(
             {"pairs": ["ab", "bc"], "holdout": "bc"}, [TWIN, None, NEAR, None], "bbbd", id="two in the holdout"
@@ -69,6 +76,6 @@ def test_best_first_prefers_undamaged_large_fat_and_sharp():
 
 
 def test_same_bytes_are_chained_among_the_members():
-    ids = np.array(["x", "y", "x", None, "x", "y"], object)
-    assert same_id_pairs(ids, np.array([0, 1, 2, 4, 5])).tolist() == [[0, 2], [2, 4], [1, 5]]
-    assert one_per_id(ids, np.array([0, 1, 2, 4, 5])).tolist() == [0, 1]
+    contents = np.array([7, 9, 7, -1, 7, 9])
+    assert same_content_pairs(contents, np.array([0, 1, 2, 4, 5])).tolist() == [[0, 2], [2, 4], [1, 5]]
+    assert one_per_content(contents, np.array([0, 1, 2, 4, 5])).tolist() == [0, 1]
