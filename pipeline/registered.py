@@ -1,4 +1,4 @@
-"""A generator's weights out of MLflow's model registry."""
+"""A generator out of MLflow's model registry."""
 
 from __future__ import annotations
 
@@ -23,11 +23,19 @@ def weights_file(source: str) -> Iterator[Path]:
     if not source.startswith(SCHEME):
         yield Path(source)
         return
+    from pipeline.serving import GENERATOR
+
     with TemporaryDirectory() as folder:
-        yield _download(source, Path(folder))
+        found = sorted(download(source, Path(folder)).rglob(GENERATOR))
+        if not found:
+            raise StageError(
+                f"{source} holds no {GENERATOR}: its files are gone, or 'dcgan promote' did not register it"
+            )
+        yield found[0]
 
 
-def _download(uri: str, folder: Path) -> Path:
+def download(uri: str, folder: Path) -> Path:
+    """Copy a model of the registry into a folder, and return where it is; errors as of weights_file()."""
     from pipeline.mlflow_store import open_store, tracking_uri
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -37,14 +45,8 @@ def _download(uri: str, folder: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    from pipeline.serving import GENERATOR
-
     set_tracking_uri(tracking_uri())
     try:
-        download_artifacts(artifact_uri=uri, dst_path=str(folder))
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     except MlflowException as fault:
         raise ParamsError(f"{uri} is not to be had from the registry of {tracking_uri()}: {fault}") from None
-    found = sorted(folder.rglob(GENERATOR))
-    if not found:
-        raise StageError(f"{uri} holds no {GENERATOR}: its files are gone, or 'dcgan promote' did not register it")
-    return found[0]

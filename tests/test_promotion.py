@@ -35,6 +35,7 @@ from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.errors import StoreError
 from pipeline.mlflow_store import tracking_uri
 from pipeline.results import Results, find_run
+from pipeline.server import LARGEST_BODY
 from tests.test_results import Made, made
 
 __all__ = ["made"]  # a fixture: `first` has KID 100 ± 1, `brave` 90 ± 1
@@ -175,16 +176,16 @@ def test_a_champion_that_a_store_does_not_tell_of_stays(promoted: Made, monkeypa
 
 @pytest.fixture(scope="module")
 def server(promoted: Made, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of `mlflow models serve`."""
+    """The address of `dcgan serve`."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-    command = "-m mlflow models serve -m models:/anime-dcgan@champion --env-manager local --port"
+    command = "-c 'from pipeline.cli import app; app()' serve --port"
     log = tmp_path_factory.mktemp("serve") / "log"
     environment = {**promoted.project.environment, "PYTHONPATH": str(root), "MLFLOW_DISABLE_TELEMETRY": "true"}
     with log.open("w") as said:
         server = subprocess.Popen(
-            [sys.executable, *command.split(), str(port)],
+            [sys.executable, *shlex.split(command), str(port)],
             cwd=promoted.project.folder, env=environment, stdout=said, stderr=said, start_new_session=True,
         )  # fmt: skip
 
@@ -263,9 +264,27 @@ def test_a_bad_request_gets_400_and_a_reason(ask: Callable[..., Any], body: obje
     assert says in json.loads(text)["message"]
 
 
-def test_json_that_nests_too_deep_costs_its_own_request_alone(ask: Callable[..., Any]) -> None:
-    status, _ = ask(b'{"inputs": ' + b"[" * 100_000)
-    assert status == 500
+def test_json_that_nests_too_deep_is_refused(ask: Callable[..., Any]) -> None:
+    status, text = ask(b'{"inputs": ' + b"[" * 50_000)
+    assert (status, json.loads(text)["message"]) == (400, "the JSON nests too deep")
+    assert len(ask({"inputs": [{"n": 1}]})) == 1
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["of known length", "in chunks"])
+def test_a_body_over_the_limit_is_not_read_to_its_end(server: str, ask: Callable[..., Any], told: bool) -> None:
+    """A client that never stops would be read for ever."""
+    host, port = server.removeprefix("http://").split(":")
+    length = b"Content-Length: 1000000000000" if told else b"Transfer-Encoding: chunked"
+    chunk = b" " * 4096 if told else b"1000\r\n" + b" " * 4096 + b"\r\n"
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + length)
+        connection.sendall(b"\r\n\r\n" + chunk * (LARGEST_BODY // 4096))
+        connection.sendall(chunk)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413")
+    assert ask({"inputs": [{"n": 1}], "padding": "x" * LARGEST_BODY}) == (
+        413,
+        '{"message":"a request may have 65536 bytes"}',
+    )
     assert len(ask({"inputs": [{"n": 1}]})) == 1
 
 

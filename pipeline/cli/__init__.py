@@ -33,6 +33,7 @@ COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
     runs.runs: ("dcgan runs -n 5",),
     runs.compare: ("dcgan compare HEAD workspace", "dcgan compare main my-experiment --out compare.png"),
     runs.promote: ("dcgan promote my-experiment", "dcgan promote 3f9c21aa --most-faces 64"),
+    runs.serve: ("dcgan serve --port 5001",),
     images.soil: ("dcgan soil my-clean-faces soiled --share 0.4",),
 }
 STUDIES: dict[Callable[..., None], tuple[str, ...]] = {

@@ -1,4 +1,4 @@
-"""Past runs: their list, two side by side, and the best one."""
+"""Past runs: their list, two side by side, and the best one, served."""
 
 from __future__ import annotations
 
@@ -57,3 +57,18 @@ def promote(
     with faults():
         says = made_champion(run, most_faces)
     typer.echo(says)
+
+
+def serve(
+    model: Annotated[
+        str, typer.Argument(metavar="URI", help="A model of MLflow's registry: models:/anime-dcgan/3.")
+    ] = "models:/anime-dcgan@champion",
+    host: Annotated[str, typer.Option(help="0.0.0.0 for all who reach this machine; it knows no users.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5001,
+) -> None:
+    """Answer HTTP requests for faces of a registered generator, until Ctrl-C."""
+    from pipeline.server import serve as answer
+
+    typer.echo(f"{model} on http://{host}:{port}/invocations once it is loaded; Ctrl-C ends it")
+    with faults():
+        answer(model, host, port)
