@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.atomic import write_json
+from pipeline.errors import StageError
 from pipeline.params import load_params
 from pipeline.sources.importing import digest_of, import_source
 from pipeline.sources.takedown import read_takedown
@@ -46,6 +47,9 @@ def main() -> None:
         write_json(paths.metrics_file(STAGE), figures)
         run.log_metrics(figures)
         run.log_input(params.dataroot, digest_of(shards))
+        if not splits:  # no setting of a later stage could help
+            reasons = ", ".join(f"{count} {reason}" for reason, count in errors.most_common())
+            raise StageError(f"dataroot {params.dataroot} has no picture that can be read ({reasons})")
         print(
             f"crawl-import: {total} files, {splits.total()} readable ({splits['train']} train, {splits['holdout']} "
             f"holdout), {errors.total()} not; {len(shards)} shards in {paths.RAW}"
