@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -28,6 +29,10 @@ MOST_READS = 200_000
 
 # But a BMP that is packed has its pixels read byte by byte, two for each run: 1.5 million runs in a second.
 MOST_BMP_READS = 3_000_000
+
+# The size is checked against max_pixels; Pillow's own guard depends on a global, which is set while a header is read.
+Image.MAX_IMAGE_PIXELS = None
+_OPENING = Lock()
 
 
 class DecodeError(Exception):
@@ -76,23 +81,35 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     # Pillow warns of harmless oddities (a broken EXIF block, palette transparency); they are no news to the user.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # But of a size above its limit it only warns, up to twice that. It looks at each size before it makes room for
-        # so many pixels; a GIF's first frame may be larger than the GIF, and have room made when the header is read.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        Image.MAX_IMAGE_PIXELS = max_pixels
         reader = _BoundedReader(data)
         try:
-            with Image.open(reader, formats=FORMATS) as image:
+            with _open(reader, max_pixels) as image:
+                if image.width * image.height > max_pixels:
+                    raise DecodeError("too many pixels")
                 reader.most = MOST_BMP_READS if image.format == "BMP" else MOST_READS
                 yield image
         except DecodeError:
             raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        except Image.DecompressionBombError:
             raise DecodeError("too many pixels") from None
         except UnidentifiedImageError:
             raise DecodeError("not an image") from None
         except Exception as error:  # a decoder on hostile bytes may raise anything
             raise DecodeError(_reason(error)) from None
+
+
+def _open(reader: _BoundedReader, max_pixels: int) -> Image.Image:
+    """Return Image.open(); Pillow itself refuses what is over max_pixels + 1.
+
+    Whoever asks the opened picture how large it is comes too late: for a GIF's first frame, which may be larger than
+    the GIF, room may be made while the header is read. Pillow's limit is a global, of which it allows twice as much.
+    """
+    with _OPENING:
+        Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+        try:
+            return Image.open(reader, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = None
 
 
 def _has_too_many_scans(data: bytes) -> bool:

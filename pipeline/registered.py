@@ -35,7 +35,10 @@ def weights_file(source: str) -> Iterator[Path]:
 
 
 def download(uri: str, folder: Path) -> Path:
-    """Copy a model of the registry into a folder, and return where it is; errors as of weights_file()."""
+    """Copy a model of the registry into a folder, and return where it is.
+
+    Raises ParamsError where the registry has no such model, StageError where MLflow does not answer.
+    """
     from pipeline.mlflow_store import open_store, tracking_uri
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

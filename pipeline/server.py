@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pipeline.registered import download
+from pipeline import serving
+from pipeline.errors import ParamsError, StageError
+from pipeline.registered import SCHEME, download
 
 if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# 256 rows, each with all three numbers, take a quarter of it.
-LARGEST_BODY = 1 << 16
+# Enough for 256 rows with all three numbers. MLflow's server makes a table of rows times names out of JSON, so that the
+# memory that a request takes goes by the square of its length.
+LARGEST_BODY = 1 << 14
+BODY_SECONDS = 10.0
+MOST_REQUESTS = 64  # at a time; further ones get status 503
 
 
 def serve(model: str, host: str, port: int) -> None:
     """Answer requests for a model's faces until SIGINT or SIGTERM; see pipeline.serving for what may be asked.
 
-    model: a URI of the registry, as models:/anime-dcgan@champion. Raises ParamsError where there is no such model.
+    model: a URI of the registry, as models:/anime-dcgan@champion. Raises ParamsError where there is no such model,
+    StageError where it is none that this project registered.
     """
     import uvicorn
-    from mlflow.pyfunc import load_model, scoring_server
+    from mlflow.pyfunc import scoring_server
 
-    with TemporaryDirectory() as folder:
-        loaded = load_model(str(download(model, Path(folder))))
-    app = scoring_server.init(loaded)
+    app = scoring_server.init(load(model))
     app.add_middleware(BoundedBody)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    uvicorn.run(app, host=host, port=port, access_log=False, limit_concurrency=MOST_REQUESTS)
+
+
+def load(model: str) -> PyFuncModel:
+    """Return a registered model; its weights are safetensors, and nothing but this project's code reads them."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+    from mlflow.pyfunc import load_model
+
+    if not model.startswith(SCHEME):
+        raise ParamsError(f"{model!r} is no model of the registry, as models:/anime-dcgan@champion is")
+    with TemporaryDirectory() as folder:
+        files = download(model, Path(folder))
+        try:
+            flavour = Model.load(str(files)).flavors["python_function"]
+            # Another one may name any module to load it by, and bring the code for that, or a pickle.
+            if flavour["loader_module"] != serving.__name__ or flavour.get("code"):
+                raise StageError(f"{model} is none that 'dcgan promote' registered")
+            return load_model(str(files))
+        except (MlflowException, OSError, LookupError) as fault:
+            raise StageError(f"{model} can't be loaded: {fault}") from None
 
 
 class BoundedBody:
-    """ASGI middleware that reads a request's body, and answers with status 413 where that is over LARGEST_BODY bytes.
+    """ASGI middleware that reads a request's body, and closes the connection where that is too large or too slow.
 
-    MLflow's server and uvicorn would hold whatever comes. Status 400 where JSON nests deeper than Python's parser goes.
+    MLflow's server and uvicorn would hold whatever comes, and wait for it for ever.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -46,23 +72,31 @@ class BoundedBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body, more = bytearray(), True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > LARGEST_BODY:
-                refusal = JSONResponse({"message": f"a request may have {LARGEST_BODY} bytes"}, 413)
-                await refusal(scope, receive, send)
-                return
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-
-        async def replay() -> Message:
-            return whole.pop() if whole else await receive()
-
         try:
-            await self._app(scope, replay, send)
-        except RecursionError:
-            await JSONResponse({"message": "the JSON nests too deep"}, 400)(scope, receive, send)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read(receive)
+        except TimeoutError:
+            status, message = 408, f"the request did not come within {BODY_SECONDS:g} seconds"
+        else:
+            status, message = 413, f"a request may have {LARGEST_BODY} bytes"
+            if body is not None:
+                whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+                async def replay() -> Message:
+                    return whole.pop() if whole else await receive()
+
+                await self._app(scope, replay, send)
+                return
+        refusal = JSONResponse({"message": message}, status, {"connection": "close"})
+        await refusal(scope, receive, send)
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """Return a request's body, what there is of it where the client goes away; None where it is too large."""
+    body = bytearray()
+    while len(body) <= LARGEST_BODY:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body) if len(body) <= LARGEST_BODY else None
+    return None

@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -264,28 +265,75 @@ def test_a_bad_request_gets_400_and_a_reason(ask: Callable[..., Any], body: obje
     assert says in json.loads(text)["message"]
 
 
-def test_json_that_nests_too_deep_is_refused(ask: Callable[..., Any]) -> None:
-    status, text = ask(b'{"inputs": ' + b"[" * 50_000)
-    assert (status, json.loads(text)["message"]) == (400, "the JSON nests too deep")
+def test_json_that_nests_too_deep_costs_its_own_request_alone(ask: Callable[..., Any]) -> None:
+    status, _ = ask(b'{"inputs": ' + b"[" * 10_000)
+    assert status == 500
     assert len(ask({"inputs": [{"n": 1}]})) == 1
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["of known length", "in chunks"])
-def test_a_body_over_the_limit_is_not_read_to_its_end(server: str, ask: Callable[..., Any], told: bool) -> None:
+def test_a_body_over_the_limit_ends_its_connection(server: str, ask: Callable[..., Any], told: bool) -> None:
     """A client that never stops would be read for ever."""
-    host, port = server.removeprefix("http://").split(":")
     length = b"Content-Length: 1000000000000" if told else b"Transfer-Encoding: chunked"
     chunk = b" " * 4096 if told else b"1000\r\n" + b" " * 4096 + b"\r\n"
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
-        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + length)
-        connection.sendall(b"\r\n\r\n" + chunk * (LARGEST_BODY // 4096))
-        connection.sendall(chunk)
-        assert connection.recv(1000).startswith(b"HTTP/1.1 413")
-    assert ask({"inputs": [{"n": 1}], "padding": "x" * LARGEST_BODY}) == (
-        413,
-        '{"message":"a request may have 65536 bytes"}',
-    )
+    with connected(server, length) as connection:
+        connection.sendall(chunk * (LARGEST_BODY // 4096 + 1))
+        assert all_of(connection).startswith(b"HTTP/1.1 413")
+    status, text = ask({"inputs": [{"n": 1}], "padding": "x" * LARGEST_BODY})
+    assert (status, json.loads(text)["message"]) == (413, "a request may have 16384 bytes")
     assert len(ask({"inputs": [{"n": 1}]})) == 1
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(server: str) -> None:
+    with connected(server, b"Content-Length: 1000") as connection:
+        connection.sendall(b"{")
+        assert all_of(connection).startswith(b"HTTP/1.1 408")
+
+
+def test_the_most_faces_that_can_be_asked_for_fit(ask: Callable[..., Any]) -> None:
+    row = {"n": 1, "seed": 9_007_199_254_740_991, "truncation": 0.75}
+    status, text = ask({"inputs": [row] * 256})
+    assert status == 400
+    assert "256 faces are asked for, at most 12 in a request are drawn" in text
+
+
+@contextmanager
+def connected(server: str, length: bytes) -> Iterator[socket.socket]:
+    """Yield a connection on which all of a request but its body was sent."""
+    host, port = server.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        connection.sendall(head + length + b"\r\n\r\n")
+        yield connection
+
+
+def all_of(connection: socket.socket) -> bytes:
+    """Return what comes until the other side closes the connection."""
+    return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
+@pytest.mark.parametrize(
+    ("uri", "code", "says"),
+    [
+        pytest.param("models:/anime-dcgan@nobody", 2, "is not to be had from the registry", id="no such alias"),
+        pytest.param("./a-folder", 2, "is no model of the registry", id="a path"),
+        pytest.param("models:/other/1", 1, "is none that 'dcgan promote' registered", id="another's model"),
+    ],
+)
+def test_nothing_else_is_served(promoted: Made, uri: str, code: int, says: str) -> None:
+    from mlflow import pyfunc  # here, because it warns when it is imported
+
+    class Other(pyfunc.PythonModel):  # type: ignore[misc]
+        """Pickled by MLflow, which would run what is in it."""
+
+        def predict(self, model_input: list[str]) -> list[str]:
+            return model_input
+
+    if uri == "models:/other/1":
+        pyfunc.log_model(name="other", python_model=Other(), registered_model_name="other")
+    result = CliRunner().invoke(app, ["serve", uri], catch_exceptions=False)
+    assert result.exit_code == code
+    assert says in result.output
 
 
 def test_by_default_only_this_machine_is_answered(ask: Callable[..., Any]) -> None:

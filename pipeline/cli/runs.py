@@ -69,6 +69,5 @@ def serve(
     """Answer HTTP requests for faces of a registered generator, until Ctrl-C."""
     from pipeline.server import serve as answer
 
-    typer.echo(f"{model} on http://{host}:{port}/invocations once it is loaded; Ctrl-C ends it")
     with faults():
         answer(model, host, port)
