@@ -15,7 +15,7 @@ from pipeline.metrics.backbone import Features
 Doubles = NDArray[np.float64]
 Real = TypeVar("Real", np.float32, np.float64)
 
-ROWS = 1024  # of a distance matrix in memory at a time
+ROWS = 256  # of a distance matrix in memory at a time: more are no faster
 
 
 @dataclass(frozen=True)
