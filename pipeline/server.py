@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -26,14 +27,26 @@ def serve(model: str, host: str, port: int) -> None:
     """Answer requests for a model's faces until SIGINT or SIGTERM; see pipeline.serving for what may be asked.
 
     model: a URI of the registry, as models:/anime-dcgan@champion. Raises ParamsError where there is no such model,
-    StageError where it is none that this project registered.
+    StageError where it is none that this project registered, or the port is not to be had.
     """
     import uvicorn
     from mlflow.pyfunc import scoring_server
 
-    app = scoring_server.init(load(model))
-    app.add_middleware(BoundedBody)
-    uvicorn.run(app, host=host, port=port, access_log=False, limit_concurrency=MOST_REQUESTS)
+    with _listening(host, port) as listening:
+        app = scoring_server.init(load(model))
+        app.add_middleware(BoundedBody)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, limit_concurrency=MOST_REQUESTS)
+        place = f"[{host}]" if ":" in host else host
+        print(f"{model} answers on http://{place}:{port}/invocations; Ctrl-C ends it", flush=True)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket for connections to that address alone, before the model is loaded, which takes seconds."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as fault:
+        raise StageError(f"port {port} of {host} is not to be had: {fault.strerror}") from None
 
 
 def load(model: str) -> PyFuncModel:

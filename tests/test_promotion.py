@@ -342,6 +342,12 @@ def test_by_default_only_this_machine_is_answered(ask: Callable[..., Any]) -> No
     assert {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
 
 
+def test_a_port_that_is_taken_is_named(server: str) -> None:
+    result = CliRunner().invoke(app, ["serve", "--port", server.rpartition(":")[2]], catch_exceptions=False)
+    assert result.exit_code == 1
+    assert "is not to be had: Address already in use" in result.output
+
+
 def test_a_champion_whose_run_is_gone_gives_way(promoted: Made) -> None:
     MlflowClient(tracking_uri()).delete_run(promoted.run_ids["brave"])
     code, text = promote(promoted.run_ids["first"])
