@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # memory that a request takes goes by the square of its length.
 LARGEST_BODY = 1 << 14
 BODY_SECONDS = 10.0
+DEEPEST = 16  # brackets within brackets: what is asked for has three, and of thousands Python can read none
 MOST_REQUESTS = 64  # at a time; further ones get status 503
 
 
@@ -70,9 +72,11 @@ def load(model: str) -> PyFuncModel:
 
 
 class BoundedBody:
-    """ASGI middleware that reads a request's body, and closes the connection where that is too large or too slow.
+    """ASGI middleware that reads a request's body, and closes the connection where that is too large or too slow, or
+    nests too deep.
 
-    MLflow's server and uvicorn would hold whatever comes, and wait for it for ever.
+    MLflow's server and uvicorn would hold whatever comes, and wait for it for ever, or answer as if the fault were
+    theirs.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -86,30 +90,45 @@ class BoundedBody:
             await self._app(scope, receive, send)
             return
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await _read(receive)
-        except TimeoutError:
-            status, message = 408, f"the request did not come within {BODY_SECONDS:g} seconds"
-        else:
-            status, message = 413, f"a request may have {LARGEST_BODY} bytes"
-            if body is not None:
-                whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+            body = await _bounded(receive)
+        except _RefusedError as refused:
+            refusal = JSONResponse({"message": str(refused)}, refused.status, {"connection": "close"})
+            await refusal(scope, receive, send)
+            return
+        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-                async def replay() -> Message:
-                    return whole.pop() if whole else await receive()
+        async def replay() -> Message:
+            return whole.pop() if whole else await receive()
 
-                await self._app(scope, replay, send)
-                return
-        refusal = JSONResponse({"message": message}, status, {"connection": "close"})
-        await refusal(scope, receive, send)
+        await self._app(scope, replay, send)
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """Return a request's body, what there is of it where the client goes away; None where it is too large."""
-    body = bytearray()
-    while len(body) <= LARGEST_BODY:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            return bytes(body) if len(body) <= LARGEST_BODY else None
-    return None
+class _RefusedError(Exception):
+    """A request that MLflow's server shall not see."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def _bounded(receive: Receive) -> bytes:
+    """Return a request's body, what there is of it where the client goes away."""
+    body, more = bytearray(), True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > LARGEST_BODY:
+                    raise _RefusedError(413, f"a request may have {LARGEST_BODY} bytes")
+    except TimeoutError:
+        raise _RefusedError(408, f"the request did not come within {BODY_SECONDS:g} seconds") from None
+    if _depth(body) > DEEPEST:
+        raise _RefusedError(400, f"a request may nest {DEEPEST} deep")
+    return bytes(body)
+
+
+def _depth(body: bytearray) -> int:
+    """Return how many brackets are open at most; those in strings count too, of which no request has any."""
+    return max(accumulate((byte in b"[{") - (byte in b"]}") for byte in body), default=0)
