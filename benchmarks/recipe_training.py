@@ -62,6 +62,7 @@ RECIPES = {
     "… and batch 64": replace(_RATES, batch_size=64),
     "… and spectral norm": replace(_RATES, spectral_norm=True),
     "… and hinge": replace(_RATES, hinge=True),
+    "… and both": replace(_RATES, spectral_norm=True, hinge=True),
     "… and R1": replace(_RATES, r1=0.1),
 }
 CLASSIC = "classic loop"

@@ -115,11 +115,16 @@ def told(left: Results, right: Results) -> str:
     lines += [["no setting differs", "", "", "", ""]] if not settings else []
     lines.append(BLANK)
     # KID, by which settings are judged, first; the floors, which are of no generator, last.
-    for one in sorted(differences(left, right), key=lambda one: ("_floor" in one.name, not one.name.startswith("kid"))):
+    found = sorted(differences(left, right), key=lambda one: ("_floor" in one.name, not one.name.startswith("kid")))
+    zero = [one.name for one in found if not left.figures[one.name] and not right.figures[one.name]]
+    for one in found:
+        if one.name in zero:
+            continue
         apart = rounded(one.difference, one.error)
         lines.append([one.name, one.left, one.right, apart, _verdict(one, doubts)])
     text = [
         aligned(lines),
+        *([f"0 in both: {', '.join(zero)}"] if zero else []),
         "",
         "difference: the second run minus the first. told apart: |difference| > 2 × sqrt(se₁² + se₂²), and then",
         "whether the second is better; blank where an error is not known. It tells two generators apart, not two",

@@ -20,5 +20,5 @@ def headline(stage: str, figures: Mapping[str, float]) -> dict[str, float]:
         return {}
     shown = {f"{stage}/{name}": value for name, value in figures.items() if name not in RATES}
     if stage == "filter" and figures.get("input"):
-        shown["kept_share"] = figures["kept"] / figures["input"]
+        shown["kept_share"] = round(figures["kept"] / figures["input"], 4)
     return shown

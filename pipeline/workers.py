@@ -85,7 +85,7 @@ class Workers:
         each item, so that the bar shows images a second. At most twice as many items as threads are in flight, so a
         slow consumer holds the work back instead of filling memory.
         """
-        with tqdm(total=sum(sizes), desc=label, unit="img", mininterval=0.5) as bar:
+        with tqdm(total=sum(sizes), desc=label, unit="img") as bar:
             for size, result in zip(sizes, self._results(function, items), strict=True):
                 bar.update(size)
                 yield result

@@ -137,6 +137,15 @@ def test_the_text_names_runs_settings_and_the_rule() -> None:
     assert "no setting differs" in told(results("A"), results("B"))
 
 
+def test_figures_that_are_0_in_both_share_a_line() -> None:
+    none = {"precision": 0.0, "precision_se": 0.0, "recall": 0.0, "recall_se": 0.0}
+    text = told(results("A", FIGURES | none), results("B", FIGURES | none | {"recall": 0.001}))
+    assert "0 in both: precision\n" in text
+    assert "precision" not in verdicts(text)
+    assert "recall" in verdicts(text)
+    assert "0 in both" not in told(results("A"), results("B"))
+
+
 def weights(path: Path, nz: int = 4, image_size: int = 32) -> tuple[Path, Generator]:
     netG = Generator(nz=nz, ngf=2, nc=3, image_size=image_size).eval()
     save_weights(path, netG, {"nz": str(nz), "ngf": "2", "nc": "3", "image_size": str(image_size)})

@@ -37,12 +37,12 @@ def write_table(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None
         writer.writerows([f"{values[column]:.8g}" for column in columns] for values in rows)
 
 
-def tick_line(figures: Row, quick_kid: float | None, memory: int, seconds_left: float) -> str:
-    """Return a tick's figures in words, for one printed line; memory in bytes."""
-    quality = "" if quick_kid is None else f"quick KID {quick_kid:.0f}, "
+def tick_line(figures: Row, quality: Row | None, memory: int, seconds_left: float) -> str:
+    """Return a tick's figures in words, for a printed line; quality: quick_kid.csv's last row; memory in bytes."""
+    judged = "" if quality is None else f"quick KID {quality['quick_kid']:.0f} at {quality['kimg']:.0f} kimg, "
     rate = figures["img_per_s"]
     return (
         f"{figures['kimg']:.1f} kimg, {rate:.0f} img/s, {1000 / rate:.2f} s/kimg, lossD {figures['lossD']:.3f}, "
         f"lossG {figures['lossG']:.3f}, D(x) {figures['D_x']:.3f}, D(G(z)) {figures['D_G_z1']:.3f} → "
-        f"{figures['D_G_z2']:.3f}, {quality}{memory / 2**30:.1f} GiB, {tqdm.format_interval(seconds_left)} left"
+        f"{figures['D_G_z2']:.3f}, {judged}{memory / 2**30:.1f} GiB, {tqdm.format_interval(seconds_left)} left"
     )

@@ -27,7 +27,7 @@ class Reporter:
         self._run = run
         self._total_kimg = total_kimg
         self._pending: list[Mapping[str, float]] = []
-        self._quick_kid: float | None = None
+        self._quality: Row | None = None
         self._told = 0.0
 
     def tick(self, figures: Row) -> None:
@@ -38,7 +38,7 @@ class Reporter:
 
     def quality(self, figures: Row) -> None:
         """Take a row of quick_kid.csv."""
-        self._quick_kid = figures["quick_kid"]
+        self._quality = figures
         self._pending.append(quality_point(figures))
 
     def epoch(self, figures: Row, pictures: Faces) -> None:
@@ -57,7 +57,7 @@ class Reporter:
 
     def _tell(self, figures: Row) -> None:
         left = 1000 * (self._total_kimg - figures["kimg"]) / figures["img_per_s"]
-        tqdm.write(tick_line(figures, self._quick_kid, _memory(), left))
+        tqdm.write(tick_line(figures, self._quality, _memory(), left))
         self.flush()
         self._told = time.monotonic()
 

@@ -111,7 +111,6 @@ def train(
         desc="train",
         unit="img",
         unit_scale=True,
-        mininterval=0.5,
         disable=not fabric.is_global_zero,
     )
     with bar, held_signals() as signals:

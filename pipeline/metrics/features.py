@@ -34,7 +34,7 @@ def extract_features(faces: Faces, backbone: Backbone, label: str) -> Features:
 
     with (
         ThreadPoolExecutor(backbone.threads) as pool,
-        tqdm(total=len(faces), desc=label, unit="img", mininterval=0.5, leave=None) as bar,
+        tqdm(total=len(faces), desc=label, unit="img", leave=None) as bar,
     ):
         for done in pool.map(fill, range(0, len(faces), backbone.batch)):
             bar.update(done)

@@ -23,7 +23,7 @@ def draw_faces(netG: Generator, z: Tensor, label: str) -> Faces:
     """Return the faces uint8 (N, H, W, C) that netG makes of noise z (N, nz, 1, 1), under a progress bar."""
     netG.to(memory_format=torch.channels_last)  # in place, and changes no weight: a CPU draws in two thirds of the time
     drawn = []
-    with tqdm(total=len(z), desc=label, unit="img", mininterval=0.5) as bar:
+    with tqdm(total=len(z), desc=label, unit="img") as bar:
         for batch in torch.split(z, BATCH):
             drawn.append(generate(netG, batch, BATCH))
             bar.update(len(batch))

@@ -70,7 +70,7 @@ class Fetcher(Asker):
         self._turns = deque(queue for _ in range(params.per_host) for queue in queues.values())
         self._failures = self._bytes = 0
         self._started = time.monotonic()
-        self._bar = tqdm(total=len(pending), desc="crawl", unit="img", mininterval=1.0, dynamic_ncols=True)
+        self._bar = tqdm(total=len(pending), desc="crawl", unit="img", dynamic_ncols=True)
 
     def is_cut(self, body: bytes) -> bool:
         """Whether a picture ends too early, which the decoders of some formats call otherwise."""

@@ -37,7 +37,7 @@ class Surveyor(Asker):
         self._store, self._key, self._site = store, key, Site.model_validate(site)
         self._hosts: dict[str, Host] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
-        self._bar = tqdm(desc="pages", unit="page", mininterval=1.0, dynamic_ncols=True)
+        self._bar = tqdm(desc="pages", unit="page", dynamic_ncols=True)
 
     async def work(self) -> None:
         """Look at every page within the limits."""

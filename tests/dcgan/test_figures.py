@@ -35,9 +35,9 @@ def test_losses_csv(tmp_path: Path) -> None:
 
 def test_a_ticks_line_tells_how_it_goes() -> None:
     figures = row(torch.tensor([1.0, 2, 3, 0.5, 0.25, 0.125]), 1, step=4, epoch_steps=4, batch_size=250)
-    line = tick_line(figures | {"img_per_s": 125.0}, 321.4, 3 * 2**29, 754)
+    line = tick_line(figures | {"img_per_s": 125.0}, {"kimg": 1.0, "quick_kid": 321.4}, 3 * 2**29, 754)
     assert line == (
-        "1.0 kimg, 125 img/s, 8.00 s/kimg, lossD 3.000, lossG 3.000, D(x) 0.500, D(G(z)) 0.250 → 0.125, quick KID 321, "
-        "1.5 GiB, 12:34 left"
+        "1.0 kimg, 125 img/s, 8.00 s/kimg, lossD 3.000, lossG 3.000, D(x) 0.500, D(G(z)) 0.250 → 0.125, "
+        "quick KID 321 at 1 kimg, 1.5 GiB, 12:34 left"
     )
     assert "quick KID" not in tick_line(figures | {"img_per_s": 125.0}, None, 0, 0)

@@ -115,8 +115,9 @@ def test_older_bytes_stay_behind_a_private_address_until_it_is_the_policy_that_h
 
 
 def test_the_progress_line_tells_images_bytes_failures_and_what_is_left(
-    server: Server, crawl: CrawlParams, capfd: pytest.CaptureFixture[str]
+    server: Server, crawl: CrawlParams, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TQDM_MININTERVAL", "1")
     urls = [f"{server.address}/slow/{number}.png" for number in range(4)]
     urls += [f"{server.address}/gone/{number}" for number in range(3)]
     fetch(urls, crawl.model_copy(update={"per_host": 1, "timeout": 10.0}))
