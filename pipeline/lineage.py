@@ -41,7 +41,7 @@ def show_skipped(client: MlflowClient, experiment_id: str, stage: str, parent_id
     skipped = [name for name in invocation.upstream(stage) if name not in told]
     if skipped:
         _show_figures(client, skipped, parent_id)
-        makers = {name: _maker(client, experiment_id, name) for name in skipped}
+        makers = {name: maker_of(client, experiment_id, name) for name in skipped}
         for name, maker in makers.items():
             client.set_tag(parent_id, SKIPPED_TAG + name, maker.info.run_id if maker else UNKNOWN)
         client.set_tag(parent_id, NOTE_TAG, _note(makers, tags.get(NOTE_TAG, "")))
@@ -60,7 +60,7 @@ def _show_figures(client: MlflowClient, stages: Iterable[str], parent_id: str) -
     client.log_batch(parent_id, metrics=new)
 
 
-def _maker(client: MlflowClient, experiment_id: str, stage: str) -> Run | None:
+def maker_of(client: MlflowClient, experiment_id: str, stage: str) -> Run | None:
     """Return the newest run that left what dvc.lock has of a stage."""
     made = f"tags.`{RESULT_TAG}` = '{invocation.locked_result(stage)}'"
     found = client.search_runs([experiment_id], made, max_results=1, order_by=["attributes.start_time DESC"])

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pipeline.invocation import input_digests
-from pipeline.lineage import PARENT_TAG
+from pipeline.lineage import PARENT_TAG, maker_of
 from pipeline.mlflow_store import open_store
 
 
@@ -26,27 +25,23 @@ class Invocation(NamedTuple):
 def past_invocations(most: int) -> list[Invocation]:
     """Return the newest invocations, at most so many, the newest first.
 
-    The results here are those of the newest one whose evaluate stage read what dvc.lock has now: an invocation that
+    The results here are those of the newest one whose evaluate stage left what dvc.lock has now: an invocation that
     starts no stage leaves no run, but what it leaves here was made by one.
     """
-    found, current, seen = [], set(input_digests("evaluate").items()), False
+    found = []
     with open_store() as (client, experiment_id):
+        made = maker_of(client, experiment_id, "evaluate")
+        here = made.data.tags[PARENT_TAG] if made else None
         newest = ["attributes.start_time DESC"]
         for parent in client.search_runs(
             [experiment_id], "tags.kind = 'invocation'", max_results=most, order_by=newest
         ):
             own = client.search_runs([experiment_id], f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
-            children = {child.data.tags["stage"]: child for child in reversed(own)}
-            here = False
-            if "evaluate" in children and children["evaluate"].info.status == "FINISHED" and not seen:
-                inputs = children["evaluate"].inputs
-                read = {(one.dataset.name, one.dataset.digest) for one in inputs.dataset_inputs} if inputs else set()
-                here = seen = bool(current) and current <= read
+            stages = list(dict.fromkeys(child.data.tags["stage"] for child in reversed(own)))
             started = datetime.fromtimestamp(parent.info.start_time / 1000).astimezone()
             name, status = str(parent.info.run_name), str(parent.info.status)
-            found.append(
-                Invocation(name, started, status, list(children), parent.data.params, parent.data.metrics, here)
-            )
+            is_here = parent.info.run_id == here
+            found.append(Invocation(name, started, status, stages, parent.data.params, parent.data.metrics, is_here))
     return found
 
 

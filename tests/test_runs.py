@@ -1,6 +1,7 @@
 """Against a real MLflow store, as in test_tracking.py."""
 
 from datetime import UTC, datetime
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -21,21 +22,19 @@ DVC_YAML = """stages:
     cmd: x
   evaluate:
     cmd: x
-    deps:
-    - models/generator.safetensors
 """
 DVC_LOCK = """schema: '2.0'
 stages:
-  train:
+  evaluate:
     cmd: x
     outs:
-    - path: models/generator.safetensors
+    - path: metrics/evaluate.json
       md5: {digest}
 """
 
 
-def locked(digest: str) -> None:
-    Path("dvc.lock").write_text(DVC_LOCK.format(digest=digest * 32))
+def locked(metrics: bytes) -> None:
+    Path("dvc.lock").write_text(DVC_LOCK.format(digest=md5(metrics, usedforsecurity=False).hexdigest()))
 
 
 def test_what_was_run_and_whose_results_are_here(
@@ -44,20 +43,22 @@ def test_what_was_run_and_whose_results_are_here(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     Path("dvc.yaml").write_text(DVC_YAML)
-    parents = []
-    for digest, name, lr in (("a", "first", 0.1), ("b", "second", 0.2)):
+    parents, left = [], {}
+    for name, lr in (("first", 0.1), ("second", 0.2)):  # of the same faces and weights, as with other evaluate params
         monkeypatch.setenv("DVC_EXP_NAME", name)
-        locked(digest)
         changed = params.model_copy(update={"lr": lr})
         with stage_run("filter", changed):
             write_json(metrics_file("filter"), {"input": 8, "kept": 6})
         with stage_run("evaluate", changed) as run:
+            write_json(metrics_file("evaluate"), {"kid_lite0_raw": 100 * lr})
+            left[name] = metrics_file("evaluate").read_bytes()
             run.log_parent_metrics({"kid_lite0_raw": 100 * lr, "kid_lite0_raw_se": 1.0})
         parents.append(run.parent_id)
         # Each test process is one invocation; the next run shall be another one's.
         run._client.set_tag(run.parent_id, PROCESS_TAG, name)
 
-    locked("a")
+    assert not any(one.here for one in past_invocations(10)), "without dvc.lock nothing is known to be here"
+    locked(left["first"])
     newest, oldest = past_invocations(10)
     assert [newest.name, oldest.name] == ["second", "first"]
     assert (newest.here, oldest.here) == (False, True)

@@ -13,15 +13,17 @@ TABLE = pa.table({"row": [0, 1], "kept": [True, False]})
 def test_the_table_comes_back_with_the_params_that_made_it(tmp_path, params):
     used = params.filter.model_copy(update={"max_blur": 0.123})
     write_verdicts(TABLE, used, tmp_path / "verdicts.parquet")
-    table, known = read_verdicts(tmp_path / "verdicts.parquet")
+    table, known = read_verdicts(tmp_path / "verdicts.parquet", params.filter)
     assert table.to_pydict() == TABLE.to_pydict()
     assert known == used
 
 
-def test_the_same_verdicts_give_the_same_bytes(tmp_path, params):
-    for name in ("one", "two"):
-        write_verdicts(TABLE, params.filter, tmp_path / f"{name}.parquet")
+def test_the_same_verdicts_give_the_same_bytes_however_long_the_cache_is_kept(tmp_path, params):
+    longer = params.filter.model_copy(update={"cache_days": 99.0})
+    for name, used in (("one", params.filter), ("two", longer)):
+        write_verdicts(TABLE, used, tmp_path / f"{name}.parquet")
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    assert read_verdicts(tmp_path / "one.parquet", longer)[1] == longer
 
 
 @pytest.mark.parametrize(
@@ -30,14 +32,15 @@ def test_the_same_verdicts_give_the_same_bytes(tmp_path, params):
         pytest.param(None, id="none"),
         pytest.param({b"filter_params": b"{}"}, id="keys missing"),
         pytest.param({b"filter_params": b'{"enabled": '}, id="cut off"),
+        pytest.param({b"filter_params": b"7"}, id="no mapping"),
     ],
 )
-def test_another_version_wrote_the_table(tmp_path, metadata):
+def test_another_version_wrote_the_table(tmp_path, params, metadata):
     pq.write_table(TABLE.replace_schema_metadata(metadata), tmp_path / "verdicts.parquet")
-    table, known = read_verdicts(tmp_path / "verdicts.parquet")
+    table, known = read_verdicts(tmp_path / "verdicts.parquet", params.filter)
     assert (len(table), known) == (2, None)
 
 
-def test_no_table(tmp_path):
+def test_no_table(tmp_path, params):
     with pytest.raises(StageError, match=r"verdicts\.parquet is missing; run 'dvc repro filter' first"):
-        read_verdicts(tmp_path / "verdicts.parquet")
+        read_verdicts(tmp_path / "verdicts.parquet", params.filter)

@@ -25,9 +25,9 @@ def explain(
     from pipeline.verdicts import read_verdicts
 
     with faults():
-        verdicts, used = read_verdicts(paths.VERDICTS)
-        found = find_images(verdicts, row_of_face(paths.FACES, image))
         now = load_params().filter
+        verdicts, used = read_verdicts(paths.VERDICTS, now)
+        found = find_images(verdicts, row_of_face(paths.FACES, image))
         texts = [explanation_of(verdict, verdicts, paths.RAW, used or now) for verdict in found[:MOST]]
     typer.echo("\n\n".join(texts))
     if len(found) > MOST:
