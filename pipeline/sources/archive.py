@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from pipeline import paths
 from pipeline.atomic import whole_file
@@ -69,8 +72,7 @@ def _open(path: Path, max_bytes: int, stack: ExitStack) -> list[Unit]:
     if path.name.endswith(ZIP_SUFFIXES):
         return _units(path, path, _zip_members(path), _read_zip, max_bytes)
     if path.name.endswith((".gz", ".tgz")):
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="import-", dir=_scratch()))
-        unpacked = Path(folder) / "archive.tar"
+        unpacked = _scratch(stack) / "archive.tar"
         _gunzip(path, unpacked)
         return _units(path, unpacked, _tar_members(unpacked), _read_tar, max_bytes)
     return _units(path, path, _tar_members(path), _read_tar, max_bytes)
@@ -152,11 +154,13 @@ def _read_zip(
 
 
 def _tar_members(path: Path) -> list[Member]:
-    members = []
+    members, end = list[Member](), 0
     with tarfile.open(path, "r:") as archive:
         for info in archive:
-            if info.size < 0:  # where the next member begins is anybody's guess
+            # A size below 0, which a sparse file's header may hide: the reader would go back, and round for ever.
+            if info.size < 0 or archive.offset <= end:
                 raise ValueError("a member of a negative size")
+            end = archive.offset
             if info.isdir():
                 continue
             error = None
@@ -183,10 +187,20 @@ def _read_tar(
             yield (member, data, None) if len(data) == member.size else (member, None, "damaged in the archive")
 
 
-def _scratch() -> Path:
-    """Return a folder on the project's disk: the system's own for temporary files may lie in memory."""
-    folder = paths.state_dir()
-    folder.mkdir(exist_ok=True)
+def _scratch(stack: ExitStack) -> Path:
+    """Return a new folder on the project's disk, gone with the stack: the system's own may lie in memory.
+
+    What a killed import left there goes first; that of one at work has a lock that is held.
+    """
+    root = paths.state_dir()
+    root.mkdir(exist_ok=True)
+    with FileLock(root / "import.lock"):
+        for left in root.glob("import-*"):
+            with suppress(Timeout), FileLock(left / "lock", timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+        held = tempfile.TemporaryDirectory(prefix="import-", dir=root, ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(held))
+        stack.enter_context(FileLock(folder / "lock"))
     return folder
 
 
