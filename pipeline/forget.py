@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import paths
@@ -24,21 +25,27 @@ from pipeline.sources.urls import plain_url
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
-TRAIN_SET = "data/faces/train.npy"
+# By these inputs it is told whether a stage's pages, grids or weights may hold an image; the other stages log none.
+READS = {"filter": "data/raw", "train": "data/faces/train.npy", "evaluate": "data/faces"}
+READABLE, TO_TRAIN_ON = pc.field("error").is_null(), pc.field("array") == "train"
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A training in MLflow: its invocation's name and id, the ids of all that invocation's runs, and what it saw.
+class Invocation:
+    """An invocation that MLflow knows: its name and id, the ids of all its runs, and what they did with the images.
 
-    seen is None where DVC's cache no longer holds the list of what it was trained on.
+    learnt: whether a net was trained on them, False where none was trained; met: whether they were among what any stage
+    read, and so may be shown. None where DVC's cache no longer holds the list of what was read.
     """
 
     name: str
     run_ids: Sequence[str]
-    seen: bool | None
+    has_trained: bool
+    learnt: bool | None
+    met: bool | None
 
 
 def forget(names: Sequence[str]) -> str:
@@ -61,9 +68,11 @@ def forget(names: Sequence[str]) -> str:
     if not ids:
         return "\n".join([*lines, "No bytes are known under these URLs: nothing trained is known to have seen them."])
     repo = _repo()
-    trained = list(_trained(ids, repo))
-    lines += _models(trained, ids)
-    return "\n".join([*lines, "", *_copies(trained, repo)])
+    with open_store() as (client, experiment_id):
+        invocations = list(_invocations(client, experiment_id, ids, repo))
+        versions = _versions(client, invocations)
+    lines += _models(invocations, ids)
+    return "\n".join([*lines, "", *_copies(invocations, versions, repo)])
 
 
 def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -116,56 +125,71 @@ def _repo() -> Repo | None:
         return None
 
 
-def _trained(ids: set[str], repo: Repo | None) -> Iterator[Trained]:
-    """Yield every training that MLflow knows."""
-    with open_store() as (client, experiment_id):
-        runs: list[Run] = []
-        token: str | None = ""
-        while token is not None:
-            page = client.search_runs([experiment_id], page_token=token or None)
-            runs, token = runs + list(page), page.token or None
+def _invocations(client: MlflowClient, experiment_id: str, ids: set[str], repo: Repo | None) -> Iterator[Invocation]:
+    """Yield every invocation with a stage that READS names."""
+    runs: list[Run] = []
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs([experiment_id], page_token=token or None)
+        runs, token = runs + list(page), page.token or None
     names = {run.info.run_id: str(run.info.run_name) for run in runs}
+    families: dict[str, list[Run]] = {}
     for run in runs:
-        if run.data.tags.get("stage") != "train":
-            continue
-        parent = run.data.tags.get(PARENT_TAG, run.info.run_id)
-        family = [one.info.run_id for one in runs if parent in (one.info.run_id, one.data.tags.get(PARENT_TAG))]
-        inputs = run.inputs.dataset_inputs if run.inputs else []
-        digests = [entry.dataset.digest for entry in inputs if entry.dataset.name == TRAIN_SET]
-        seen = _holds(digests[0], ids, repo) if digests else None
-        yield Trained(f"{names.get(parent, parent)} ({parent[:8]})", family, seen)
+        families.setdefault(run.data.tags.get(PARENT_TAG, run.info.run_id), []).append(run)
+    for parent, family in families.items():
+        stages = [(run, stage) for run in family if (stage := run.data.tags.get("stage")) in READS]
+        if stages:
+            trained = [_holds(run, stage, ids, repo, TO_TRAIN_ON) for run, stage in stages if stage == "train"]
+            met = [_holds(run, stage, ids, repo, READABLE if stage == "filter" else None) for run, stage in stages]
+            told = f"{names.get(parent, parent)} ({parent[:8]})"
+            run_ids = [run.info.run_id for run in family]
+            yield Invocation(told, run_ids, bool(trained), _any(trained), _any(met))
 
 
-def _holds(digest: str, ids: set[str], repo: Repo | None) -> bool | None:
-    """Whether the training faces of a version of data/faces come from these images; None where it is gone."""
-    if repo is None:
+def _any(found: Sequence[bool | None]) -> bool | None:
+    """Whether one is true; None where none is and one is not known."""
+    return True if True in found else None if None in found else False
+
+
+def _holds(run: Run, stage: str, ids: set[str], repo: Repo | None, which: pc.Expression | None) -> bool | None:
+    """Whether what a run read has rows of that kind with these images; None where that is gone from DVC's cache."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    digests = [entry.dataset.digest for entry in inputs if entry.dataset.name == READS[stage]]
+    if repo is None or not digests:
         return None
     try:
-        listed = json.loads(Path(repo.cache.local.oid_to_path(digest)).read_text(encoding="utf-8"))
-        (index,) = (entry["md5"] for entry in listed if entry["relpath"] == "index.parquet")
-        return _trains_on(Path(repo.cache.local.oid_to_path(index)), ids)
+        listed = json.loads(Path(repo.cache.local.oid_to_path(digests[0])).read_text(encoding="utf-8"))
+        tables = [entry["md5"] for entry in listed if entry["relpath"].endswith(".parquet")]
+        return any(_has(Path(repo.cache.local.oid_to_path(md5)), ids, which) for md5 in tables)
     except (OSError, ValueError):
         return None
 
 
-def _trains_on(index: Path, ids: set[str]) -> bool:
-    return bool(pq.read_table(index, filters=[("array", "=", "train"), ("id", "in", list(ids))]).num_rows)
+def _has(table: Path, ids: set[str], which: pc.Expression | None) -> bool:
+    meant = pc.field("id").isin(sorted(ids))
+    return bool(pq.read_table(table, columns=["id"], filters=meant if which is None else meant & which).num_rows)
 
 
-def _models(trained: Sequence[Trained], ids: set[str]) -> list[str]:
+def _versions(client: MlflowClient, invocations: Sequence[Invocation]) -> list[tuple[str, str]]:
+    """Return the models of MLflow's registry, by name and version, that may have learnt from the images."""
+    suspects = {run_id for one in invocations if one.learnt is not False for run_id in one.run_ids}
+    return [(one.name, str(one.version)) for one in client.search_model_versions() if one.run_id in suspects]
+
+
+def _models(invocations: Sequence[Invocation], ids: set[str]) -> list[str]:
     lines = ["", "Trained models"]
     index = paths.FACES / "index.parquet"
     if index.exists():
-        had = "had it" if _trains_on(index, ids) else "never had it"
+        had = "had it" if _has(index, ids, TO_TRAIN_ON) else "never had it"
         lines.append(f"  {paths.FACES} here, and what was trained on it: {had}")
     said = {True: "has seen it", False: "has not", None: "not known: its data is no longer in DVC's cache"}
-    return lines + [f"  {one.name}: {said[one.seen]}" for one in trained]
+    return lines + [f"  {one.name}: {said[one.learnt]}" for one in invocations if one.has_trained]
 
 
-def _copies(trained: Sequence[Trained], repo: Repo | None) -> list[str]:
+def _copies(invocations: Sequence[Invocation], versions: Sequence[tuple[str, str]], repo: Repo | None) -> list[str]:
     """Return where copies may be, each with the command that removes it; none of them is run."""
     remotes = sorted(repo.config["remote"]) if repo else []
-    suspects = [run_id for one in trained if one.seen is not False for run_id in one.run_ids]
+    suspects = [run_id for one in invocations if one.met is not False for run_id in one.run_ids]
     lines = [
         "Copies, and what removes them, in this order",
         f"  {paths.RAW}, {paths.CLEAN}, {paths.FACES}, reports, plots and the models here are made anew without it:",
@@ -177,13 +201,20 @@ def _copies(trained: Sequence[Trained], repo: Repo | None) -> list[str]:
     ]
     for remote in remotes:
         lines += [f"  the remote {remote}, likewise:", f"    dvc gc --workspace --cloud --remote {remote}"]
-    if suspects:
-        joined = ",".join(suspects)
+    store = without_credentials(tracking_uri())
+    if versions or suspects:
+        lines += ["  what follows is in MLflow:", f"    export MLFLOW_TRACKING_URI={store}"]
+    if versions:
+        client = "import mlflow; mlflow.MlflowClient()"
         lines += [
-            "  MLflow, where pages and grids of these runs show real images:",
-            f"    export MLFLOW_TRACKING_URI={without_credentials(tracking_uri())}",
+            "  registered models, which draw with what they may have learnt from it:",
+            *(f"    python -c \"{client}.delete_model_version('{name}', '{version}')\"" for name, version in versions),
+        ]
+    if suspects:
+        lines += [
+            "  runs, whose pages and grids may show it:",
             *(f"    mlflow runs delete --run-id {run_id}" for run_id in suspects),
-            f"    mlflow gc --backend-store-uri {without_credentials(tracking_uri())} --run-ids {joined}",
+            f"    mlflow gc --backend-store-uri {store} --run-ids {','.join(suspects)}",
         ]
     lines.append("  a folder or an archive of your own that it came from: delete it there.")
     return lines

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mlflow.entities import Dataset, DatasetInput
 
 from pipeline import paths
 from pipeline.errors import ParamsError
@@ -43,16 +45,21 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return digests
 
 
-def put_in_cache(tmp_path: Path, ids: list[str]) -> str:
-    """Put a version of data/faces that trains on these into DVC's cache, and return its digest."""
+def put_in_cache(tmp_path: Path, ids: list[str], array: str = "train") -> str:
+    """Put a version of data/faces with these in an array into DVC's cache, and return its digest."""
     table = pa.table(
-        {"array": ["train"] * len(ids), "index": range(len(ids)), "row": range(len(ids)), "id": ids},
+        {"array": [array] * len(ids), "index": range(len(ids)), "row": range(len(ids)), "id": ids},
         schema=INDEX_SCHEMA,
     )
     paths.FACES.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, paths.FACES / "index.parquet")
-    subprocess.run(["dvc", "add", "--quiet", "data/faces"], cwd=tmp_path, check=True)
-    return next(line.split()[-1] for line in Path("data/faces.dvc").read_text().splitlines() if "md5:" in line)
+    return cached(tmp_path, "data/faces")
+
+
+def cached(tmp_path: Path, folder: str) -> str:
+    """Put a folder into DVC's cache, and return its digest."""
+    subprocess.run(["dvc", "add", "--quiet", folder], cwd=tmp_path, check=True)
+    return next(line.split()[-1] for line in Path(f"{folder}.dvc").read_text().splitlines() if "md5:" in line)
 
 
 def test_the_bytes_and_all_their_urls_go(ids: list[str]) -> None:
@@ -79,8 +86,6 @@ def test_which_models_have_seen_it(ids: list[str], tmp_path: Path) -> None:
         "without": put_in_cache(tmp_path, ids[2:]),
         "lost": "0" * 32 + ".dir",
     }
-    from mlflow.entities import Dataset, DatasetInput
-
     with open_store() as (client, experiment_id):
         for name, digest in digests.items():
             parent = client.create_run(experiment_id, run_name=name, tags={"kind": "invocation"})
@@ -100,6 +105,42 @@ def test_which_models_have_seen_it(ids: list[str], tmp_path: Path) -> None:
     assert "data/faces here, and what was trained on it: never had it" in told
     assert "dvc gc --workspace --cloud --remote shelf" in told
     assert told.count("mlflow runs delete --run-id") == 4
+
+
+def test_copies_in_pages_and_models_are_named(ids: list[str], tmp_path: Path) -> None:
+    """A holdout's picture is on pages, and one that was rejected too, but no model has learnt from it."""
+    subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
+    faces = {name: put_in_cache(tmp_path, [ids[0]], name) for name in ("train", "holdout_raw")}
+    raw = {}
+    for name, error in (("kept", None), ("taken down", "taken down")):
+        write_shard(paths.RAW / "00000.parquet", iter([{"row": 0, "id": ids[0], "error": error}]), RAW_SCHEMA)
+        raw[name] = cached(tmp_path, "data/raw")
+    stages = {
+        "filtered": ("filter", "data/raw", raw["kept"]),
+        "filtered since": ("filter", "data/raw", raw["taken down"]),
+        "evaluated": ("evaluate", "data/faces", faces["holdout_raw"]),
+        "trained": ("train", "data/faces/train.npy", faces["train"]),
+        "held out": ("train", "data/faces/train.npy", faces["holdout_raw"]),
+        "imported": ("crawl-import", "x", "0" * 32),
+    }
+    runs = {}
+    with open_store() as (client, experiment_id):
+        for name, (stage, read, digest) in stages.items():
+            run = client.create_run(experiment_id, run_name=name, tags={"stage": stage})
+            client.log_inputs(run.info.run_id, datasets=[DatasetInput(Dataset(read, digest, "local", "x"))])
+            runs[name] = run.info.run_id
+        client.create_registered_model("anime-dcgan")
+        for name in ("held out", "trained"):
+            client.create_model_version("anime-dcgan", str(tmp_path / "model"), runs[name])
+    told = forget([ids[0]])
+    deleted = re.findall(r"mlflow runs delete --run-id (\w+)", told)
+    assert set(deleted) == {runs[name] for name in ("filtered", "evaluated", "trained", "held out")}
+    assert f"--run-ids {','.join(deleted)}" in told
+    assert re.findall(r"delete_model_version\((.*)\)", told) == ["'anime-dcgan', '2'"]
+    assert {line.split("(")[0].strip() for line in told.splitlines() if line.endswith(("has not", "seen it"))} == {
+        "held out",
+        "trained",
+    }
 
 
 @pytest.mark.parametrize("named", ["parent", "face"])

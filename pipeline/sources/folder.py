@@ -87,12 +87,13 @@ def _read(origin: str, root: Path, entries: Sequence[Found], max_bytes: int, tol
             data, error = _read_file(os.path.join(os.fsencode(root), entry.path), max_bytes)
         modified = datetime.fromtimestamp(min(max(entry.modified, 0), 2**32), UTC) if entry.error is None else None
         provenance = None
-        if entry.path in told:
+        if has_sidecar := entry.path in told:
             sidecar, _ = _read_file(os.path.join(os.fsencode(root), entry.path + SUFFIX), MAX_BYTES)
-            provenance = provenance_of(sidecar)
+            provenance = None if sidecar is None else provenance_of(sidecar)
         # A name that is no UTF-8 is shown with escapes: Parquet's strings are UTF-8.
         path = entry.path.decode("utf-8", "backslashreplace")
-        yield Item(path, origin, data, error, modified, provenance=provenance)
+        unread = has_sidecar and provenance is None
+        yield Item(path, origin, data, error, modified, provenance=provenance, sidecar_unread=unread)
 
 
 def _read_file(path: bytes, max_bytes: int) -> tuple[bytes | None, str | None]:

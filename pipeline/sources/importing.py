@@ -23,7 +23,7 @@ from pipeline.sources.crop import face_rows, open_cascade, read_cascade, require
 from pipeline.sources.folder import folder_units
 from pipeline.sources.items import Item, Unit
 from pipeline.sources.numbering import number_rows
-from pipeline.sources.sidecars import tag_fault
+from pipeline.sources.sidecars import SIDECAR_UNREAD, tag_fault
 from pipeline.sources.site import read_site
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
 from pipeline.sources.urls import LIST_SUFFIXES, read_list
@@ -161,7 +161,9 @@ def to_row(row: int, item: Item, crawl: CrawlParams, takedown: Takedown = NOTHIN
     record["id"] = hashlib.sha256(item.data).hexdigest()
     record["split"] = split_of(item.data if item.split_by is None else item.split_by, crawl.holdout_fraction)
     if takedown.covers(record["id"], record.get("url"), record.get("final_url")):
-        return record | {"error": TAKEN_DOWN, "pristine": None}
+        return record | {"error": TAKEN_DOWN, "truth": None, "truth_copy_of": None, "pristine": None}
+    if item.sidecar_unread and (crawl.require_tags or crawl.refuse_tags or takedown.urls):  # it may speak against it
+        return record | {"error": SIDECAR_UNREAD, "pristine": None}
     if fault := tag_fault(item.provenance, crawl.require_tags, crawl.refuse_tags):
         return record | {"error": fault, "pristine": None}
     try:

@@ -23,7 +23,8 @@ class Item:
     """One input file: its bytes, or why there are none, and what is known of it.
 
     split_by is what the train/holdout split hashes instead of the bytes: for a damaged picture, the undamaged one.
-    provenance is what its unit's schema has beyond RAW_SCHEMA, by column.
+    provenance is what its unit's schema has beyond RAW_SCHEMA, by column. sidecar_unread: it has a side-car that can't
+    be read, so that nobody knows its tags or where it is from.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Item:
     truth_copy_of: int | None = None
     pristine: bytes | None = None
     provenance: Mapping[str, Any] | None = None
+    sidecar_unread: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pipeline.sources.urls import plain, plain_url
 
 SUFFIX = b".json"
 MAX_BYTES = 1_000_000
+SIDECAR_UNREAD = "side-car unreadable"
 
 # What boards call the same thing, the commonest name first.
 _URL = ("file_url", "url", "image_url")
@@ -21,15 +22,15 @@ _ARTIST = ("artist", "tags_artist", "tag_string_artist", "author", "uploader")
 _REST = ("rating", "category", "id", "title", "date", "description")
 
 
-def provenance_of(data: bytes | None) -> dict[str, Any]:
-    """Return the columns of a crawl (provenance.PROVENANCE) by a side-car's bytes, empty where it says nothing."""
-    columns: dict[str, Any] = dict.fromkeys(PROVENANCE)
+def provenance_of(data: bytes) -> dict[str, Any] | None:
+    """Return the columns of a crawl (provenance.PROVENANCE) by a side-car's bytes, None where it can't be read."""
     try:
-        told = json.loads(data or b"")
+        told = json.loads(data)
     except (ValueError, RecursionError):
-        return columns
+        return None
     if not isinstance(told, Mapping):
-        return columns
+        return None
+    columns: dict[str, Any] = dict.fromkeys(PROVENANCE)
     tags = list(dict.fromkeys(tag for name in _TAGS for tag in words(told.get(name))))
     extra = {"tags": tags, "artist": _first(told, _ARTIST), **{name: told.get(name) for name in _REST}}
     extra = {name: value for name, value in extra.items() if value not in (None, "", [])}

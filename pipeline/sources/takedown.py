@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
+from pipeline import paths
 from pipeline.atomic import whole_file
 from pipeline.errors import ParamsError
 from pipeline.sources.urls import plain_url
@@ -50,11 +53,13 @@ def read_takedown(path: Path) -> Takedown:
 
 def add_to_takedown(path: Path, names: Iterable[str]) -> list[str]:
     """Append the URLs and ids that the list lacks, and return these; what is there stays as it is."""
-    known = read_takedown(path)
-    new = sorted({name for name in names if name not in known.urls and name not in known.ids})
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    if text and not text.endswith("\n"):
-        text += "\n"
-    with whole_file(path) as temporary:
-        temporary.write_text(text + "".join(f"{name}\n" for name in new), encoding="utf-8")
+    paths.state_dir().mkdir(exist_ok=True)
+    with FileLock(paths.state_dir() / "takedown.lock"):
+        known = read_takedown(path)
+        new = sorted({name for name in names if name not in known.urls and name not in known.ids})
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if text and not text.endswith("\n"):
+            text += "\n"
+        with whole_file(path) as temporary:
+            temporary.write_text(text + "".join(f"{name}\n" for name in new), encoding="utf-8")
     return new

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ParamsError, StageError
+from pipeline.packing import array_sources
 from pipeline.params import Params
 from pipeline.records import RAW_SCHEMA, read_rows
 from pipeline.sources.importing import import_source, split_of
@@ -120,6 +122,21 @@ def test_of_what_is_taken_down_only_the_row_is_left(crawl: Path, params: Params,
     a, b, *_ = rows(tmp_path / "raw")
     assert (a["id"], a["error"], a["image"]["bytes"], a["width"]) == (known, "taken down", None, None)
     assert b["error"] is None
+
+
+def test_a_drawn_face_that_is_taken_down_is_in_no_ruler(params: Params, tmp_path: Path, root: Path) -> None:
+    """The pristine one too, which would look for its undamaged original."""
+    recipe = (root / "data/builtin.yaml").read_text()
+    (tmp_path / "few.yaml").write_text(re.sub(r"^count: .*", "count: 60", recipe, flags=re.MULTILINE))
+    crawl = params.crawl.model_copy(update={"holdout_fraction": 0.5})
+    import_source(tmp_path / "few.yaml", crawl, tmp_path / "raw", HERE)
+    pristine = next(source for source in array_sources(tmp_path / "raw", tmp_path) if source.name.endswith("pristine"))
+    before = [row for row in rows(tmp_path / "raw") if pristine.wants(row)]
+    gone = next(row["id"] for row in before if row["truth"] == "clean")
+    import_source(tmp_path / "few.yaml", crawl, tmp_path / "raw", HERE, Takedown(ids=frozenset({gone})))
+    after = [row for row in rows(tmp_path / "raw") if pristine.wants(row)]
+    assert [row["id"] for row in after] == [row["id"] for row in before if row["id"] != gone]
+    assert all(pristine.data(row) for row in after)
 
 
 def test_a_folder_has_no_columns_of_a_crawl(crawl: Path, params: Params, tmp_path: Path) -> None:

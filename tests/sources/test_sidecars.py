@@ -10,7 +10,8 @@ from pipeline.params import Params
 from pipeline.records import read_rows
 from pipeline.sources.importing import import_source
 from pipeline.sources.provenance import CRAWLED_SCHEMA, PROVENANCE
-from pipeline.sources.sidecars import provenance_of, tag_fault
+from pipeline.sources.sidecars import MAX_BYTES, provenance_of, tag_fault
+from pipeline.sources.takedown import Takedown
 from pipeline.workers import Workers
 
 TOLD = {
@@ -30,9 +31,14 @@ def test_what_a_side_car_tells() -> None:
     assert told["http_status"] is None
 
 
-@pytest.mark.parametrize("data", [None, b"", b"\xff", b"[1]", b"[" * 100_000, b"{}", b'{"url": 3, "tags": {}}'])
-def test_one_that_tells_nothing(data: bytes | None) -> None:
+@pytest.mark.parametrize("data", [b"{}", b'{"url": 3, "tags": {}}'])
+def test_one_that_tells_nothing(data: bytes) -> None:
     assert provenance_of(data) == dict.fromkeys(PROVENANCE)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"[1]", b"[" * 100_000, b'{"tags": "nsf'])
+def test_one_that_cannot_be_read(data: bytes) -> None:
+    assert provenance_of(data) is None
 
 
 @pytest.mark.parametrize(
@@ -81,6 +87,28 @@ def test_the_column_of_a_list_may_have_capitals() -> None:
 def test_an_image_of_which_nothing_is_known() -> None:
     assert tag_fault(None, ["smile"], []) == "required tag missing"
     assert tag_fault(None, [], ["smile"]) is None
+
+
+@pytest.mark.parametrize("sidecar", [b'{"rating": "e", "tags": "nsf', b" " * MAX_BYTES + b"{}", b"[]"])
+@pytest.mark.parametrize(
+    ("asked", "takedown", "fault"),
+    [
+        pytest.param({}, Takedown(), None, id="nothing is asked of it"),
+        pytest.param({"refuse_tags": ["nsfw"]}, Takedown(), "side-car unreadable", id="a tag is refused"),
+        pytest.param({"require_tags": ["smile"]}, Takedown(), "side-car unreadable", id="a tag is required"),
+        pytest.param({}, Takedown(frozenset({"http://a.example/1"})), "side-car unreadable", id="a URL is taken down"),
+    ],
+)
+def test_a_picture_whose_side_car_cannot_be_read_is_in_only_where_that_changes_nothing(
+    params: Params, tmp_path: Path, picture: np.ndarray, save, sidecar: bytes, asked: dict, takedown, fault
+) -> None:
+    folder = tmp_path / "gallery"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(save(picture, "PNG"))
+    (folder / "a.png.json").write_bytes(sidecar)
+    import_source(folder, params.crawl.model_copy(update=asked), tmp_path / "raw", Workers(), takedown)
+    (row,) = read_rows(tmp_path / "raw/00000.parquet", ["error", "image", "url"])
+    assert (row["error"], row["image"]["bytes"] is None, row["url"]) == (fault, fault is not None, None)
 
 
 def test_a_folder_of_gallery_dl(params: Params, tmp_path: Path, picture: np.ndarray, save) -> None:

@@ -1,3 +1,6 @@
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,8 @@ def test_the_list_ships_empty(root: Path) -> None:
     assert read_takedown(root / "data/takedown.txt") == Takedown()
 
 
-def test_what_is_added_is_read_back_once(tmp_path: Path) -> None:
+def test_what_is_added_is_read_back_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "takedown.txt"
     assert read_takedown(path) == Takedown()
     path.write_text("# by letter\nhttp://a.example/1.png")
@@ -20,6 +24,21 @@ def test_what_is_added_is_read_back_once(tmp_path: Path) -> None:
     assert add_to_takedown(path, [ID]) == []
     assert path.read_text() == f"# by letter\nhttp://a.example/1.png\n{ID}\n"
     assert read_takedown(path) == Takedown(frozenset({"http://a.example/1.png"}), frozenset({ID}))
+
+
+def test_two_that_add_at_once_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "takedown.txt"
+    names = [[f"http://{who}.example/{number}" for number in range(20)] for who in "ab"]
+    add = partial(_add_one_by_one, path)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(add, names))
+    assert read_takedown(path).urls == {name for part in names for name in part}
+
+
+def _add_one_by_one(path: Path, names: list[str]) -> None:
+    for name in names:
+        assert add_to_takedown(path, [name]) == [name]
 
 
 @pytest.mark.parametrize(
