@@ -95,6 +95,11 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     except FileNotFoundError as fault:
         raise StageError(f"{name} ({origin}) has no results: {fault.filename or fault} is missing there") from None
     stages = read_yaml(lock)["stages"]
+    if stale := _stale(stages):
+        raise StageError(
+            f"{name} ({origin}) is half made: {stale} has not run since what it reads changed, so that settings and "
+            "figures belong to different runs; 'dvc repro' makes the rest"
+        )
     params = {
         key if file == str(paths.PARAMS) else f"{file}:{key}": str(value)
         for stage in stages.values()
@@ -110,6 +115,15 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     except Exception:  # DVC raises this and that where neither its cache nor a remote has the file
         return results
     return results._replace(generator=generator)
+
+
+def _stale(stages: Mapping[str, Any]) -> str | None:
+    """Return a stage of dvc.lock that read another version of an output than is there, None where there is none."""
+    made = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
+    for name, stage in stages.items():
+        if any(made.get(dep["path"], dep.get("md5")) != dep.get("md5") for dep in stage.get("deps", [])):
+            return str(name)
+    return None
 
 
 def _raw_holdout(project: DVCFileSystem) -> str | None:

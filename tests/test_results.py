@@ -17,7 +17,7 @@ from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.sampling import sample_noise
 from pipeline.dcgan.weights import save_weights
 from pipeline.errors import ParamsError, StageError
-from pipeline.params import Params
+from pipeline.params import Params, read_yaml
 from pipeline.results import find_results
 from pipeline.tracking import PROCESS_TAG, StageRun, stage_run
 from tests.e2e.project import Project
@@ -192,6 +192,20 @@ def test_known_but_without_results(made: Made, tmp_path: Path, params: Params) -
     made.project.run("git", "reset", "--quiet", "first")
     with pytest.raises(StageError, match=r"bare \(commit .*\) has no results"):
         find_results("bare", tmp_path / "0")
+
+
+def test_a_stage_that_was_run_alone_is_no_result(made: Made, tmp_path: Path) -> None:
+    lock = Path("dvc.lock").read_text()
+    trained_anew = read_yaml(Path("dvc.lock"))
+    trained_anew["stages"]["train"]["outs"][0]["md5"] = "f" * 32
+    Path("dvc.lock").write_text(json.dumps(trained_anew))
+    try:
+        with pytest.raises(
+            StageError, match=r"workspace \(what is here now\) is half made: evaluate has not run since"
+        ):
+            find_results("workspace", tmp_path / "0")
+    finally:
+        Path("dvc.lock").write_text(lock)
 
 
 def test_weights_that_are_gone_leave_the_logged_picture(made: Made, tmp_path: Path) -> None:

@@ -53,12 +53,13 @@ def generate(
 
     netG = _open(weights)
     faces = pictures_of(netG, sample_noise(count, netG.nz, seed) * truncation, BATCH_SIZE)
-    if out.suffix:
-        write_png(grid(faces, columns), out)
-    else:
-        digits = len(str(count - 1))
-        for number, face in enumerate(faces):
-            write_png(np.broadcast_to(face, (*face.shape[:2], 3)), out / f"{number:0{digits}}.png")
+    with faults():
+        if out.suffix:
+            write_png(grid(faces, columns), out)
+        else:
+            digits = len(str(count - 1))
+            for number, face in enumerate(faces):
+                write_png(np.broadcast_to(face, (*face.shape[:2], 3)), out / f"{number:0{digits}}.png")
     typer.echo(f"{count} faces: {out}")
 
 
@@ -82,7 +83,9 @@ def interpolate(
 
     netG = _open(weights)
     start, end = torch.split(sample_noise(2 * rows, netG.nz, seed) * truncation, rows)
-    write_png(grid(pictures_of(netG, noise_between(start, end, steps), BATCH_SIZE), steps), out)
+    faces = pictures_of(netG, noise_between(start, end, steps), BATCH_SIZE)
+    with faults():
+        write_png(grid(faces, steps), out)
     typer.echo(f"{rows} rows of {steps} faces: {out}")
 
 

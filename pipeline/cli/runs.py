@@ -16,7 +16,9 @@ Result = typer.Argument(
 )
 
 
-def runs(most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many, the newest first.")] = 20) -> None:
+def runs(
+    most: Annotated[int, typer.Option("--most", "-n", min=1, max=50_000, help="How many, the newest first.")] = 20,
+) -> None:
     """List what was run: stages, figures, and the settings that differ; * marks the run whose results are here now."""
     from pipeline.runs import past_invocations, table
 

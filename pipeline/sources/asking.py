@@ -140,6 +140,7 @@ class Asker(Spider):
     def __init__(self, params: CrawlParams, takedown: Takedown, max_bytes: int) -> None:
         super().__init__()
         self.params, self.takedown, self._max_bytes = params, takedown, max_bytes
+        self.fault: Exception | None = None  # that ended the work
         self._slots, self._looking = asyncio.Semaphore(params.concurrency), asyncio.Lock()
         # Hosts that want to be left alone: until when, on the monotonic clock, and the reason of who was told so.
         self._rests: dict[str, tuple[float, str]] = {}
@@ -155,7 +156,11 @@ class Asker(Spider):
     async def start(self) -> AsyncIterator[Any]:
         """Do the work, and yield no request."""
         self.crawler.signals.connect(self._headers, signals.headers_received)
-        await self.work()
+        try:
+            await self.work()
+        except Exception as fault:  # of which Scrapy would tell its log alone, and close the spider
+            self.fault = fault
+            raise
         requests: list[Any] = []
         for request in requests:
             yield request

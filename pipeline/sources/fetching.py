@@ -159,19 +159,14 @@ def main() -> None:
         bound_headers()
         if not params.allow_private:
             guard_connections()
-        task: Any
-        if "site" in job:
-            task = process.crawl(
-                Surveyor, store=store, key=job["key"], site=job["site"], params=params, takedown=takedown
-            )
-        else:
-            task = process.crawl(
-                Fetcher, store=store, key=job["key"], policy=job["policy"], params=params, takedown=takedown
-            )
-        process.start()
         site = job.get("site")
+        what = {"site": site} if site else {"policy": job["policy"]}
+        crawler = process.create_crawler(Surveyor if site else Fetcher)
+        task: Any = process.crawl(crawler, store=store, key=job["key"], params=params, takedown=takedown, **what)
+        process.start()
         left = len(store.next_level(job["key"], site["max_pages"]) if site else store.pending(job["key"]))
-        fault = task.exception()
+        spider = crawler.spider
+        fault = task.exception() or (spider.fault if isinstance(spider, Asker) else None)
         store.close()
         if fault is not None or left:
             print(shown(f"the crawler stopped with {left} URLs to go: {fault}"), file=sys.stderr)

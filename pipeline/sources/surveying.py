@@ -52,8 +52,9 @@ class Surveyor(Asker):
         async with self._turns.setdefault(name, asyncio.Semaphore(self.params.per_host)):
             answer = await self.insist(host, Pending(page.url, None, None))
         gives = self._read_page(page, answer)
-        passing = answer.is_deferred or answer.fetched.reason not in DECIDED
-        if gives.reason and passing and self._site.api and not self._in_a_hole(page, self._site.api.max_failures):
+        # Of a page that is not there the next one may be.
+        refused = answer.fetched.reason in DECIDED - {"4xx"} and not answer.is_deferred
+        if gives.reason and not refused and self._site.api and not self._in_a_hole(page, self._site.api.max_failures):
             gives = replace(gives, links=next_pages(self._site, page.url, page.depth))
         self._store.record_page(self._key, page, gives)
         self._bar.update()

@@ -95,6 +95,8 @@ class Handler(BaseHTTPRequestHandler):
             kind = "broken"
         if self.path in self.server.pages:
             kind = "page"
+        if self.path in self.server.gone:
+            kind = "missing"
         if self.path in self.server.files:
             kind = "file"
         try:
@@ -372,6 +374,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.aside = ""
         self.pages: set[str] = set()
+        self.gone: set[str] = set()
         self.robots_failures = 0  # as often it is too busy for robots.txt
         self.robots, self.robots_status = b"User-agent: *\nDisallow: /forbidden/\n", 200
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import StageError
 from pipeline.params import CrawlParams
 from pipeline.records import read_rows, shard_paths
 from pipeline.sources.store import Fetched, Store
@@ -112,6 +113,15 @@ def test_older_bytes_stay_behind_a_private_address_until_it_is_the_policy_that_h
         assert result.fetched.sha256 == kept
         assert store.object_path(sha256).exists() == (kept is not None)
     store.close()
+
+
+def test_what_ends_the_crawler_is_told(server: Server, crawl: CrawlParams, capfd: pytest.CaptureFixture[str]) -> None:
+    """Scrapy would tell its own log alone. Here the store's folder can't be made, as on a full disk."""
+    Path(".pipeline/crawl").mkdir(parents=True)
+    Path(".pipeline/crawl/objects").write_text("in the way")
+    with pytest.raises(StageError, match="the crawler ended with 1; what it has fetched is kept"):
+        fetch([f"{server.address}/image/1.png"], crawl)
+    assert re.search(r"the crawler stopped with 1 URLs to go: .*objects", capfd.readouterr().err)
 
 
 def test_the_progress_line_tells_images_bytes_failures_and_what_is_left(

@@ -121,7 +121,9 @@ def test_pages_of_an_api_that_fail_are_passed_over(server: Server, crawl: CrawlP
     assert list(fetch(board, crawl, {"posts.json?page=2": "page 5xx"})) == ["2.png", "3.png", "6.png"]
     server.pages = {"/posts.json?page=2"}
     assert list(fetch(board, crawl, {"posts.json?page=2": "page without a list"})) == ["2.png", "3.png", "6.png"]
-    server.pages = set()
+    server.gone = {"/posts.json?page=2"}
+    assert list(fetch(board, crawl, {"posts.json?page=2": "page 4xx"})) == ["2.png", "3.png", "6.png"]
+    server.pages = server.gone = set()
     server.failing = {f"/posts.json?page={page}" for page in range(2, 9)}
     lenient = crawl.model_copy(update={"min_success": 0.0})
     fetch(board, lenient, {f"posts.json?page={page}": "page 5xx" for page in (2, 3, 4)})
