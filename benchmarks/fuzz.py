@@ -9,6 +9,7 @@ written outside the input and the project's .pipeline, a program started, or a c
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -141,7 +142,7 @@ def main() -> None:
         attack(TARGETS[args.targets[0]], args.runs, args.seed)
         return
     print(f"{'target':8} {'inputs':>8} {'seconds':>8} {'inputs/s':>9} {'peak MB':>8}  findings")
-    findings = 0
+    findings = {}
     for name in args.targets or TARGETS:
         outcome = fuzz(name, args.runs, args.seed)
         rate = outcome.inputs / outcome.seconds
@@ -150,13 +151,14 @@ def main() -> None:
             f"{'none' if outcome.finding is None else 'ONE'}",
             flush=True,
         )
+        findings[name] = int(outcome.finding is not None)
         if outcome.finding is not None:
-            findings += 1
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out / f"{name}.input").write_bytes(outcome.finding)
             (args.out / f"{name}.txt").write_text(outcome.report)
             print(f"  {args.out / name}.input, {args.out / name}.txt:\n{outcome.report[-2000:]}")
-    sys.exit(1 if findings else 0)
+    print(json.dumps({"runs": args.runs, "seed": args.seed, "findings": findings}))
+    sys.exit(1 if any(findings.values()) else 0)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ import torch
 from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.dcgan.device import choose_devices
-from pipeline.dcgan.sampling import load_generator, sample_noise
+from pipeline.dcgan.sampling import load_evaluated, sample_noise
 from pipeline.digest import file_digest
 from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.belief import Beliefs, believe, load_discriminator
-from pipeline.metrics.copying import copied_share, copied_share_error, nearest
+from pipeline.metrics.copying import copying_figures, nearest
 from pipeline.metrics.features import cached_features, extract_features, forget_features, spread
 from pipeline.metrics.floor import cached_floor
 from pipeline.metrics.official import official_figures, read_inception
@@ -26,8 +26,8 @@ from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, summary
 from pipeline.params import load_params
 from pipeline.reports.evaluate_page import write_evaluate_page
-from pipeline.reports.grids import pairs_grid, write_png
-from pipeline.reports.samples import COLUMNS, SHOWN, draw_faces, evaluation_pictures
+from pipeline.reports.grids import write_png
+from pipeline.reports.samples import draw_faces, evaluation_pictures
 from pipeline.tracking import stage_run
 from stages import run_stage
 
@@ -41,10 +41,7 @@ def main() -> None:
         device = torch.device(choose_devices(params.ngpu, params.train, torch.cuda.device_count())[0])
         inception = read_inception(knobs.inception_weights)
         run.set_tags({"device": device.type} | ({"inception_sha256": inception.sha256} if inception else {}))
-        shown = paths.GENERATOR_BEST if knobs.generator == "best" else paths.GENERATOR
-        nets = {"": load_generator(shown, device)}
-        if params.train.ema or shown != paths.GENERATOR:  # else both are the same
-            nets["live"] = load_generator(paths.GENERATOR_LIVE, device)
+        nets = load_evaluated(params, device)
         netD = load_discriminator(paths.DISCRIMINATOR, device)
         rulers = {name: spread(faces, knobs.n_real) for name, faces in load_rulers().items()}
         train = spread(load_enough("train"), knobs.n_real)
@@ -64,15 +61,11 @@ def main() -> None:
         figures |= cached_floor(floor, real, knobs, params.seed, cache)
         forget_features(cache, knobs.cache_mb)
 
-        distances, twins = nearest(fakes[""], seen)
-        apart = (distances, nearest(real["raw"], seen)[0], knobs.copied_percentile)
-        figures["copied_share"] = copied_share(*apart)
-        figures["copied_share_se"] = copied_share_error(*apart, knobs.kid_subsets, params.seed)
+        near = nearest(fakes[""], seen)
+        figures |= copying_figures(near[0], nearest(real["raw"], seen)[0], knobs, params.seed)
         if inception:
             figures |= official_figures(inception, rulers["raw"], drawn[""], device)
-        suspects = distances.argsort(kind="stable")[:SHOWN]
-        pictures = evaluation_pictures(nets[""], params.seed, drawn[""], rulers["clean"], train[twins[:SHOWN]])
-        pictures["suspicious"] = pairs_grid(drawn[""][suspects], train[twins[suspects]], COLUMNS)
+        pictures = evaluation_pictures(nets[""], params.seed, drawn[""], rulers["clean"], train, near)
         for name, pixels in pictures.items():
             write_png(pixels, paths.PLOTS / f"{name}.png")
             run.log_image(pixels, name, step=0)

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline import paths
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.weights import load_weights, read_weights
 from pipeline.errors import StageError
 from pipeline.faces import Faces
+from pipeline.params import Params
 
 
 def load_generator(path: Path, device: torch.device) -> Generator:
@@ -28,6 +30,15 @@ def load_generator(path: Path, device: torch.device) -> Generator:
         raise StageError(f"{path} does not say nz, ngf, nc and image_size; run 'dvc repro -f train'") from None
     load_weights(netG, tensors, path)
     return netG.to(device).eval()
+
+
+def load_evaluated(params: Params, device: torch.device) -> dict[str, Generator]:
+    """Return the generators that are evaluated, by what their figures' names have: "" and, if it is another, `live`."""
+    shown = paths.GENERATOR_BEST if params.evaluate.generator == "best" else paths.GENERATOR
+    nets = {"": load_generator(shown, device)}
+    if params.train.ema or shown != paths.GENERATOR:  # else both are the same
+        nets["live"] = load_generator(paths.GENERATOR_LIVE, device)
+    return nets
 
 
 def sample_noise(n: int, nz: int, seed: int) -> Tensor:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pipeline.metrics.backbone import Features
+from pipeline.params import EvaluateParams
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -36,6 +37,13 @@ def nearest(queries: Features, pool: Features) -> tuple[Doubles, Indices]:
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         distances, indices = zip(*threads.map(search, range(0, len(queries), ROWS)), strict=True)
     return np.concatenate(distances), np.concatenate(indices)
+
+
+def copying_figures(drawn: Doubles, holdout: Doubles, knobs: EvaluateParams, seed: int) -> dict[str, float]:
+    """Return copied_share() and its standard error by their names in metrics/evaluate.json."""
+    apart = (drawn, holdout, knobs.copied_percentile)
+    error = copied_share_error(*apart, knobs.kid_subsets, seed)
+    return {"copied_share": copied_share(*apart), "copied_share_se": error}
 
 
 def copied_share(drawn: Doubles, holdout: Doubles, percentile: float) -> float:

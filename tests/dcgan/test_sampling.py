@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline import paths
+from pipeline.dcgan import sampling
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise, to_uint8
 from pipeline.dcgan.weights import save_weights
 from pipeline.errors import StageError
+from pipeline.params import Params
 
 CPU = torch.device("cpu")
 SIZES = {"nz": 5, "ngf": 4, "nc": 3, "image_size": 32}
@@ -86,3 +89,22 @@ def test_metadata_that_does_not_fit(change: dict[str, str | None], words: str, n
     save_weights(tmp_path / "g.safetensors", netG, named)
     with pytest.raises(StageError, match=words):
         load_generator(tmp_path / "g.safetensors", CPU)
+
+
+@pytest.mark.parametrize(
+    ("generator", "ema", "loaded"),
+    [
+        pytest.param("last", True, [paths.GENERATOR, paths.GENERATOR_LIVE], id="the average and netG"),
+        pytest.param("best", True, [paths.GENERATOR_BEST, paths.GENERATOR_LIVE], id="the best average and netG"),
+        pytest.param("last", False, [paths.GENERATOR], id="netG, which has no average, once"),
+        pytest.param("best", False, [paths.GENERATOR_BEST, paths.GENERATOR_LIVE], id="the best and the last netG"),
+    ],
+)
+def test_the_generators_that_the_params_name_are_evaluated(
+    generator: str, ema: bool, loaded: list[Path], params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = params.evaluate.model_copy(update={"generator": generator})
+    named = params.model_copy(update={"evaluate": evaluate, "train": params.train.model_copy(update={"ema": ema})})
+    monkeypatch.setattr(sampling, "load_generator", lambda path, _: path)
+    nets = sampling.load_evaluated(named, CPU)
+    assert list(nets.items()) == list(zip(("", "live"), loaded, strict=False))

@@ -15,7 +15,7 @@ LONG = {
     "density_live_pristine_se": 0.000151, "density_floor_pristine": 1.040612, "density_floor_pristine_se": 0.000173,
 }  # fmt: skip
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM} here")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM} here")]
 
 
 @pytest.mark.parametrize(("width", "dark"), [(375, False), (1400, True)], ids=["phone, light", "desk, dark"])

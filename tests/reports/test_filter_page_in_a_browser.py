@@ -15,7 +15,7 @@ from tests.e2e.browser import texts
 
 CHROMIUM = Path("/usr/bin/chromium")
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM} here")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM} here")]
 
 # A window can't be as narrow as a phone, a frame can; of another file's frame nothing is seen from outside, so the
 # test's copy of the page tells what it looks like itself.

@@ -21,8 +21,11 @@ def test_pictures_show_what_their_names_say() -> None:
     z = sample_noise(64, 4, seed=7)
     drawn = np.full((70, 32, 32, 3), 50, np.uint8)
     real = np.full((10, 32, 32, 3), 100, np.uint8)
-    twins = np.full((64, 32, 32, 3), 150, np.uint8)
-    shown = evaluation_pictures(netG, 7, drawn, real, twins)
+    train = np.full((3, 32, 32, 3), 150, np.uint8)
+    train[2], drawn[66] = 160, 60
+    distances, twins = np.arange(70.0) + 1, np.zeros(70, int)
+    distances[66], twins[66] = 0.5, 2
+    shown = evaluation_pictures(netG, 7, drawn, real, train, (distances, twins))
 
     assert np.array_equal(shown["samples"], grid(generate(netG, z, 64), 8))
     walk = shown["interpolation"]
@@ -35,3 +38,4 @@ def test_pictures_show_what_their_names_say() -> None:
     assert shown["real_vs_generated"][5, 5, 0] == 100
     assert shown["real_vs_generated"][5, -5, 0] == 50
     assert [int(shown["nearest"][5 + 34 * row, 5, 0]) for row in range(4)] == [50, 150, 50, 150]
+    assert [int(shown["suspicious"][5 + 34 * row, 5, 0]) for row in range(4)] == [60, 160, 50, 150]
