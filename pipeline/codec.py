@@ -12,12 +12,24 @@ from threading import Lock
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
 # Formats that are drawn by a decoder alone. EPS and the like start programs; the rest are rare or no pictures.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+# EXIF's tag, and what undoes each of its values.
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # Each scan of a JPEG goes through all of its pixels. Real ones have a dozen at most, and 75 bytes are enough for one.
 MOST_SCANS = 100
@@ -125,7 +137,7 @@ def _has_too_many_scans(data: bytes) -> bool:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
+    image = _upright(image)
     if image.mode.startswith("I;16") or image.mode == "I":
         # 16 bits of grey: Pillow's own conversion to 8 clips instead of scaling.
         deep = np.asarray(image).astype(np.float32)
@@ -138,6 +150,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, rgba)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return a picture as its EXIF says it is to be seen; where that is broken, as it is.
+
+    Pillow's own exif_transpose() refuses what it can't read, and writes the whole EXIF anew, which one tag of an odd
+    type makes impossible.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # metadata may be anything, and make its reader raise anything
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _reason(error: Exception) -> str:

@@ -1,8 +1,9 @@
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.codec import DecodeError, decode, decode_trusted, decode_with_format, encode_jpeg, encode_png
 
@@ -74,6 +75,32 @@ def test_exif_rotation_is_undone(picture, save, orientation: int, quarter_turns:
     exif[0x0112] = orientation
     data = save(picture, "JPEG", quality=95, exif=exif)
     assert psnr(decode_trusted(data), np.rot90(picture, quarter_turns)) > 35
+
+
+@pytest.mark.parametrize("orientation", range(9))
+def test_every_orientation_is_what_pillow_makes_of_it(picture, save, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = save(picture, "PNG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(decode_trusted(data), np.asarray(ImageOps.exif_transpose(image)))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+def test_a_broken_exif_block_is_no_damage_of_the_picture(picture, save, format_: str) -> None:
+    data = save(picture, format_, exif=b"Exif\0\0no TIFF file", **({} if format_ == "JPEG" else {"lossless": True}))
+    assert np.abs(decode(data, BIG).astype(int) - picture).mean() < 3
+
+
+@pytest.mark.parametrize("tag", [0x0128, 0x0100, 0x0131])  # ResolutionUnit, ImageWidth, Software
+@pytest.mark.parametrize("kind", [1, 5])  # BYTE, RATIONAL
+def test_a_tag_of_an_odd_type_keeps_no_picture_from_being_turned(picture, save, tag: int, kind: int) -> None:
+    """Pillow reads it, and can't write it again."""
+    value = {1: struct.pack("<4B", 1, 0, 0, 0), 5: struct.pack("<I", 8)}[kind]
+    entries = struct.pack("<HHI4s", tag, kind, 1, value) + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    data = save(picture, "JPEG", quality=95, exif=exif)
+    assert psnr(decode(data, BIG), np.rot90(picture, 3)) > 35
 
 
 def test_animation_gives_its_first_frame(save) -> None:
