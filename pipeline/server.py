@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from itertools import accumulate
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LARGEST_BODY = 1 << 14
 BODY_SECONDS = 10.0
 DEEPEST = 16  # brackets within brackets: what is asked for has three, and of thousands Python can read none
+# Possessive, and one without an end goes to the body's: else a quote after the other would be looked at from anew.
+_STRING = re.compile(rb'"(?:\\.|[^"\\])*+"?', re.DOTALL)
 MOST_REQUESTS = 64  # at a time; further ones get status 503
 
 
@@ -33,11 +36,21 @@ def serve(model: str, host: str, port: int) -> None:
     """
     import uvicorn
     from mlflow.pyfunc import scoring_server
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Prompt(H11Protocol):
+        """Closes a connection on which nothing is asked in time: uvicorn would wait for ever, and counts it."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.loop.call_later(BODY_SECONDS, lambda: transport.close() if self.cycle is None else None)
 
     with _listening(host, port) as listening:
         app = scoring_server.init(load(model))
         app.add_middleware(BoundedBody)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, limit_concurrency=MOST_REQUESTS)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, limit_concurrency=MOST_REQUESTS, http=Prompt
+        )
         place = f"[{host}]" if ":" in host else host
         print(f"{model} answers on http://{place}:{port}/invocations; Ctrl-C ends it", flush=True)
         uvicorn.Server(config).run(sockets=[listening])
@@ -90,6 +103,8 @@ class BoundedBody:
             await self._app(scope, receive, send)
             return
         try:
+            if scope["method"] == "POST" and b"content-type" not in dict(scope["headers"]):
+                raise _RefusedError(415, "a request has the header Content-Type: application/json")
             body = await _bounded(receive)
         except _RefusedError as refused:
             refusal = JSONResponse({"message": str(refused)}, refused.status, {"connection": "close"})
@@ -130,5 +145,5 @@ async def _bounded(receive: Receive) -> bytes:
 
 
 def _depth(body: bytearray) -> int:
-    """Return how many brackets are open at most; those in strings count too, of which no request has any."""
-    return max(accumulate((byte in b"[{") - (byte in b"]}") for byte in body), default=0)
+    """Return how many brackets outside of strings are open at most."""
+    return max(accumulate((byte in b"[{") - (byte in b"]}") for byte in _STRING.sub(b"", body)), default=0)

@@ -16,7 +16,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -265,9 +266,10 @@ def test_a_bad_request_gets_400_and_a_reason(ask: Callable[..., Any], body: obje
     assert says in json.loads(text)["message"]
 
 
-def test_json_that_nests_too_deep_is_refused(ask: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("before", [b"", b'"a": "' + b"]" * 5000 + b'", '], ids=["plain", "behind closing brackets"])
+def test_json_that_nests_too_deep_is_refused(ask: Callable[..., Any], before: bytes) -> None:
     """Python's reader fails at it, which MLflow's server would report as its own fault, with status 500."""
-    status, text = ask(b'{"inputs": ' + b"[" * 10_000)
+    status, text = ask(b"{" + before + b'"inputs": ' + b"[" * 10_000)
     assert (status, json.loads(text)["message"]) == (400, "a request may nest 16 deep")
     assert len(ask({"inputs": [{"n": 1}]})) == 1
 
@@ -289,6 +291,31 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: str) -> None:
     with connected(server, b"Content-Length: 1000") as connection:
         connection.sendall(b"{")
         assert all_of(connection).startswith(b"HTTP/1.1 408")
+
+
+def test_a_connection_on_which_nothing_is_asked_ends(server: str, ask: Callable[..., Any]) -> None:
+    """As many as may be answered at once would keep everybody out."""
+    host, port = server.removeprefix("http://").split(":")
+    with ExitStack() as silent:
+        idle = [silent.enter_context(socket.create_connection((host, int(port)), timeout=60)) for _ in range(64)]
+        idle[0].sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\n")
+        assert [all_of(connection) for connection in idle] == [b""] * 64
+    assert len(ask({"inputs": [{"n": 1}]})) == 1
+
+
+def test_a_request_of_no_type_is_refused(server: str) -> None:
+    connection = HTTPConnection(server.removeprefix("http://"), timeout=60)
+    connection.request("POST", "/invocations", b'{"inputs": [{"n": 1}]}')
+    answer = connection.getresponse()
+    assert answer.status == 415
+    assert "Content-Type" in json.loads(answer.read())["message"]
+    connection.close()
+
+
+def test_strings_without_an_end_are_looked_at_once(ask: Callable[..., Any]) -> None:
+    began = time.monotonic()
+    assert ask(b'"' + b'\\"' * 8000)[0] == 400
+    assert time.monotonic() - began < 0.5
 
 
 def test_the_most_faces_that_can_be_asked_for_fit(ask: Callable[..., Any]) -> None:
