@@ -35,6 +35,7 @@ from pipeline.params import load_params
 from pipeline.sources.builtin import draw
 
 STORED, DRAWN, DRAW_SEED = 96, 14_000, 1
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MOST_REAL = 2_000  # faces kept aside, and as many are generated
 
 
@@ -59,7 +60,9 @@ def prepare(folder: Path | None, work: Path, image_size: int) -> None:
     """Write train.npy uint8 (N, H, W, 3), files/faces/*.jpg of the same faces, and holdout.npy, features (M, 1280)."""
     files = work / "files" / "faces"
     files.mkdir(parents=True)
-    sources = sorted(file for file in folder.rglob("*") if file.suffix in (".png", ".jpg")) if folder else []
+    sources = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES) if folder else []
+    if folder and not sources:
+        raise SystemExit(f"{folder} holds no picture")
     train, holdout = [], []
     for number in tqdm(range(len(sources) or DRAWN), desc="prepare", unit="img"):
         stored = decode(sources[number].read_bytes(), 10**8) if sources else draw(DRAW_SEED, number, STORED)

@@ -37,8 +37,8 @@ READABLE, TO_TRAIN_ON = pc.field("error").is_null(), pc.field("array") == "train
 class Invocation:
     """An invocation that MLflow knows: its name and id, the ids of all its runs, and what they did with the images.
 
-    learnt: whether a net was trained on them, False where none was trained; met: whether they were among what any stage
-    read, and so may be shown. None where DVC's cache no longer holds the list of what was read.
+    learnt: whether a net that it trained or evaluated has seen them, False where there is none; met: whether they were
+    among what any stage read, and so may be shown. None where DVC's cache no longer holds the list of what was read.
     """
 
     name: str
@@ -139,11 +139,13 @@ def _invocations(client: MlflowClient, experiment_id: str, ids: set[str], repo: 
     for parent, family in families.items():
         stages = [(run, stage) for run in family if (stage := run.data.tags.get("stage")) in READS]
         if stages:
-            trained = [_holds(run, stage, ids, repo, TO_TRAIN_ON) for run, stage in stages if stage == "train"]
+            # Where DVC had no need to train, the generator that was evaluated is of the same faces.
+            learnt = [_holds(run, stage, ids, repo, TO_TRAIN_ON) for run, stage in stages if stage != "filter"]
             met = [_holds(run, stage, ids, repo, READABLE if stage == "filter" else None) for run, stage in stages]
             told = f"{names.get(parent, parent)} ({parent[:8]})"
             run_ids = [run.info.run_id for run in family]
-            yield Invocation(told, run_ids, bool(trained), _any(trained), _any(met))
+            has_trained = any(stage == "train" for _, stage in stages)
+            yield Invocation(told, run_ids, has_trained, _any(learnt), _any(met))
 
 
 def _any(found: Sequence[bool | None]) -> bool | None:

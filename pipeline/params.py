@@ -31,9 +31,9 @@ SCHEDULER_RULE = "must be tcp://host:port or tls://host:port"
 
 
 class Section(BaseModel):
-    """A frozen, strict part of params.yaml: "2" is no integer, and a misspelt key is an error."""
+    """A frozen, strict part of params.yaml: "2" is no integer, no number is endless, a misspelt key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class CropParams(Section):

@@ -22,6 +22,12 @@ KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a dev
 
 def require_hashable(dataroot: Path) -> None:
     """Raise StageError where DVC can't hash a dataroot, or there is none that it could fetch."""
+    try:
+        dataroot.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # which DVC may have
+    except OSError as fault:
+        raise StageError(f"dataroot {dataroot} can't be looked at: {fault.strerror}") from None
     if not dataroot.exists() and not any(Path(f"{path}.dvc").exists() for path in (dataroot, *dataroot.parents)):
         raise StageError(f"dataroot {dataroot} does not exist; write its whole path into params.yaml, without ~")
     if found := list(_unhashable(dataroot)):

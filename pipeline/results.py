@@ -118,7 +118,10 @@ def _of_revision(name: str, folder: Path) -> Results | None:
 
 
 def _stale(stages: Mapping[str, Any]) -> str | None:
-    """Return a stage of dvc.lock that read another version of an output than is there, None where there is none."""
+    """Return a stage of dvc.lock that read another version of an output than is there, None where there is none.
+
+    Of a file in a folder that is an output, as train.npy, dvc.lock has no digest to compare with.
+    """
     made = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
     for name, stage in stages.items():
         if any(made.get(dep["path"], dep.get("md5")) != dep.get("md5") for dep in stage.get("deps", [])):

@@ -163,6 +163,20 @@ def test_a_walk_as_mp4_has_the_frames_of_the_gif(weights: str) -> None:
     assert not list(Path().glob(".*")), "temporary files are left"
 
 
+def test_a_film_that_there_is_no_room_for_leaves_the_one_before(tmp_path: Path) -> None:
+    """OpenCV writes half of it and says nothing."""
+    (tmp_path / "walk.mp4").write_bytes(b"the one before")
+    code = (
+        "import numpy, resource; from pathlib import Path; from pipeline.reports.video import write_mp4;"
+        "frames = list(numpy.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), numpy.uint8));"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000)); write_mp4(frames, Path('walk.mp4'), 80)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert "StageError: walk.mp4 can't be written" in found.stderr
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"the one before"]
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -57,7 +57,8 @@ def test_reference_settings_are_as_published(params: Params) -> None:
         pytest.param("kind: none", "kind: face", "crawl.crop.kind: input should be 'none' or", id="no finder"),
         pytest.param("kind: none", "kind: anime_face", "crawl.crop.cascade: kind anime_face needs", id="no cascade"),
         pytest.param("min_side: 48", "min_side: 0", "crawl.crop.min_side: input should be greater", id="no side"),
-        pytest.param("pad: 0.25", "pad: .inf", "crawl.crop.pad: input should be less", id="endless margin"),
+        pytest.param("pad: 0.25", "pad: .inf", "crawl.crop.pad: input should be a finite", id="endless margin"),
+        pytest.param("max_noise: 7.0", "max_noise: .inf", "filter.max_noise: input should be a finite", id="no end"),
         pytest.param("min_neighbors: 5", "min_neighbors: 0", "crawl.crop.min_neighbors: input", id="no agreement"),
         pytest.param("faded_white: 250.0", "faded_white: 20.0", "filter.faded_white: must be above", id="a negative"),
         pytest.param(

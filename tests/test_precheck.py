@@ -44,6 +44,13 @@ def test_a_missing_dataroot_is_refused(folder: Path, name: str) -> None:
         require_hashable(folder / name)
 
 
+def test_one_that_cannot_be_looked_at_is_refused(folder: Path) -> None:
+    (folder / "round").symlink_to("round")
+    for name in ("x" * 300, "round"):
+        with pytest.raises(StageError, match="can't be looked at: "):
+            require_hashable(folder / name)
+
+
 @pytest.mark.parametrize("name", ["gone", "gone/further"])
 def test_one_that_dvc_can_fetch_passes(folder: Path, name: str) -> None:
     (folder / "gone.dvc").write_text("outs: []")

@@ -28,7 +28,7 @@ def cleaning(
         list[float] | None, typer.Option(help="Multiplies the recipe's dirt; give it twice for two.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=2, help="Trainings of each arm.")] = None,
-    kimg: Annotated[float | None, typer.Option(min=0.1, help="Thousand images shown in each.")] = None,
+    kimg: Annotated[float | None, typer.Option(min=0.1, max=1e6, help="Thousand images shown in each.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set-param", "-S", help="KEY=VALUE in all arms, as dvc takes it.")
     ] = None,

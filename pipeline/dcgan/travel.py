@@ -33,6 +33,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise StageError(f"{path} holds more than {MOST_BYTES:,} bytes")
     if not isinstance(saved, dict) or not all(isinstance(tensor, Tensor) for tensor in saved.values()):
         raise StageError(f"{path} is no state dict; save netG.state_dict() or netD.state_dict() by itself")
+    if 4 * sum(tensor.numel() for tensor in saved.values()) > MOST_BYTES:  # one number may stand for many of a tensor
+        raise StageError(f"{path} holds more than {MOST_BYTES:,} bytes")
     return {str(name).removeprefix("module."): tensor for name, tensor in saved.items()}
 
 
@@ -74,9 +76,8 @@ def network_of(state: Mapping[str, Tensor], origin: Path) -> Generator | Discrim
 
 def _empty_network(state: Mapping[str, Tensor]) -> Generator | Discriminator:
     """Return a network of the kind and sizes that a state dict's shapes tell."""
-    numbers = [tensor.numel() for tensor in state.values()]
     depth = sum(tensor.ndim == 4 for tensor in state.values())
-    if not all(numbers) or 4 * sum(numbers) > MOST_BYTES or depth not in (4, 5, 6):
+    if not all(tensor.numel() for tensor in state.values()) or depth not in (4, 5, 6):
         raise ValueError
     image_size = 2 ** (depth + 1)
     first = state["main.0.weight"]

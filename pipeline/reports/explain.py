@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ def find_images(verdicts: pa.Table, name: str) -> list[Verdict]:
     name without its folders or, where it is none of these, a row number; several images may share an id or a file name.
     StageError where nothing fits, or where the start of an id fits several ids.
     """
+    name = os.fsencode(name).decode("utf-8", "backslashreplace")  # as the import spells what is no UTF-8
     for mask in _readings(verdicts, name):
         found: list[Verdict] = verdicts.filter(pc.fill_null(mask, False)).to_pylist()
         if found:

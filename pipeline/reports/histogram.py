@@ -162,7 +162,8 @@ def _ticks(edges: Values, log: bool) -> list[float]:
     if log:
         ticks = [step for step in _STEPS if low <= step <= high]
         return ticks if len(ticks) <= 7 else [tick for tick in ticks if f"{tick:e}".startswith("1")]
-    step = next(step for step in _STEPS if (high - low) / step <= 6)
+    beyond = 10.0 ** math.floor(math.log10(high - low))  # of the table: one step, or a few
+    step = next((step for step in _STEPS if (high - low) / step <= 6), beyond)
     return [round(at * step, 9) for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,3 +29,6 @@ def write_mp4(frames: Sequence[NDArray[np.uint8]], path: Path, frame_ms: int) ->
         for frame in frames:
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         writer.release()
+        # OpenCV does not say what it could not write.
+        if cv2.VideoCapture(str(temporary)).get(cv2.CAP_PROP_FRAME_COUNT) != len(frames):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -279,13 +279,24 @@ def shape(*sizes: int) -> Tensor:
     return torch.zeros(1).expand(sizes)
 
 
+def test_a_tensor_that_is_larger_than_what_is_stored_of_it(tmp_path: Path) -> None:
+    torch.save({"main.0.weight": shape(2**40, 32, 4, 4)}, tmp_path / "netG.pth")
+    assert (tmp_path / "netG.pth").stat().st_size < 10_000
+    with pytest.raises(StageError, match=r"holds more than 1,073,741,824 bytes"):
+        read_state_dict(tmp_path / "netG.pth")
+
+
+def test_a_network_of_ones_own_may_be_as_large_as_it_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(travel, "MOST_BYTES", 1000)
+    assert isinstance(network_of(Discriminator(ndf=8, nc=3, image_size=32).state_dict(), Path("netD")), Discriminator)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param({"main.0.weight": shape(7, 32, 3, 3)}, id="kernels of 3"),
         pytest.param({"main.0.weight": shape(7, 0, 4, 4)}, id="nothing in it"),
         pytest.param({"main.0.weight": shape(7, 32)}, id="two dimensions"),
-        pytest.param({"main.0.weight": shape(2**40, 32, 4, 4)}, id="much noise"),
         pytest.param({"main.12.weight": shape(4, 2, 4, 4)}, id="two channels"),
         pytest.param({"main.12.weight": shape(2**20, 3, 4, 4)}, id="wide"),
         pytest.param({"main.1.weight": shape(31)}, id="a BatchNorm of another width"),

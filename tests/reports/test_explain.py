@@ -139,7 +139,13 @@ def test_changes(params):
 
 @pytest.fixture(scope="module")
 def named() -> pa.Table:
-    rows = [("a/face.png", "abcdef01"), ("b/face.png", "abcdef02"), ("face 3", "abcdef01"), ("4", None), ("x", "77")]
+    rows = [
+        ("a/face.png", "abcdef01"),
+        ("b/face.png", "abcdef02"),
+        ("face 3", "abcdef01"),
+        ("4", None),
+        ("\\xff.png", "77"),
+    ]
     return pa.table(
         {
             "row": pa.array(range(5), pa.int64()),
@@ -161,6 +167,7 @@ def named() -> pa.Table:
         pytest.param("77", [4], id="a whole id may be short"),
         pytest.param("4", [3], id="a path before a row"),
         pytest.param("2", [2], id="row"),
+        pytest.param("\udcff.png", [4], id="no UTF-8, as a shell gives it"),
     ],
 )
 def test_find_images(named, name, rows):
