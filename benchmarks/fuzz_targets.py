@@ -146,6 +146,10 @@ def odd_archives() -> Iterator[bytes]:
                 info.size = 80 if kind == b"0" else 0
                 tar.addfile(info, io.BytesIO(b"face" * 20))
         yield (b"\2" if mode == "w:gz" else b"\1") + held.getvalue().rstrip(b"\0")
+    # An old GNU file with holes: 80 bytes stored, written as a binary number, that stand for 512.
+    sparse = bytearray(tarfile.TarInfo("sparse.jpg").tobuf(tarfile.GNU_FORMAT))
+    sparse[124:136], sparse[156:157], sparse[483:495] = b"\x80" + (80).to_bytes(11, "big"), b"S", b"00000001000\0"
+    yield b"\1" + with_true_sums(bytes(sparse)) + b"face" * 20
 
 
 def with_true_sums(data: bytes) -> bytes:
