@@ -64,9 +64,10 @@ RECIPES = {
     "… and hinge": replace(_RATES, hinge=True),
     "… and both": replace(_RATES, spectral_norm=True, hinge=True),
     "… and R1": replace(_RATES, r1=0.1),
+    "… and twice the ratio": replace(_RATES, lr_ratio=4.0),
 }
 CLASSIC = "classic loop"
-DEFAULTS = "+ two learning rates"
+DEFAULTS = "… and twice the ratio"
 
 
 def train_classic(files: Path, params: Params, seconds: float) -> tuple[Generator, int]:
