@@ -19,6 +19,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+@pytest.mark.long
 def test_crawl(new_project: Callable[[], Project], root: Path, tmp_path: Path) -> None:
     project = new_project()
     with serving() as server:
@@ -75,6 +76,7 @@ def test_every_misbehaviour_of_a_server_is_a_row_of_the_pipeline(
         assert reason is None or f"{count:7}  {reason}" in printed
 
 
+@pytest.mark.long
 def test_from_a_site_to_what_explain_tells(new_project: Callable[[], Project]) -> None:
     project = new_project()
     with serving() as server:

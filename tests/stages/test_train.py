@@ -268,7 +268,7 @@ def test_few_steps_are_warned_of(project: Path, run: FakeRun, capsys: pytest.Cap
     ("signum", "code", "resumed_at"),
     [
         pytest.param(signal.SIGKILL, -9, 4, id="kill -9: from the last checkpoint"),
-        pytest.param(signal.SIGTERM, 143, 5, id="SIGTERM: from the step that it ended"),
+        pytest.param(signal.SIGTERM, 143, 5, id="SIGTERM: from the step that it ended", marks=pytest.mark.long),
         pytest.param(signal.SIGINT, 130, 5, id="Ctrl-C: from the step that it ended"),
     ],
 )
