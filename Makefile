@@ -36,7 +36,7 @@ check: setup
 	bandit --quiet --configfile pyproject.toml --recursive pipeline stages
 	pytest
 
-# Which recipe draws the better faces in the same time: 80 minutes on two cores.
+# Which recipe draws the better faces in the same time: some 85 minutes on two cores.
 recipes: setup
 	python -m benchmarks.recipes
 
