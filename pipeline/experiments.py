@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TextIO
 
+from filelock import FileLock
+
 from pipeline import paths
 from pipeline.digest import file_digest
 from pipeline.errors import StageError
@@ -59,18 +61,28 @@ def find_experiment(name: str) -> str | None:
 
 def figures_of(revision: str, stage: str) -> dict[str, float]:
     """Return the metrics file of a stage as an experiment left it."""
-    path = f"{revision}:{paths.metrics_file(stage)}"
-    figures: dict[str, float] = json.loads(
-        subprocess.run(["git", "show", path], capture_output=True, check=True).stdout
-    )
+    figures: dict[str, float] = json.loads(_said(["git", "show", f"{revision}:{paths.metrics_file(stage)}"], revision))
     return figures
 
 
 def digests_of(revision: str, folder: Path) -> dict[str, str]:
     """Return {file name: MD5} of a folder that is one of DVC's outs, as an experiment left it."""
     command = ["dvc", "list", ".", str(folder), "--rev", revision, "--json", "--show-hash"]
-    listed = subprocess.run(command, capture_output=True, check=True, env=_environment()).stdout
-    return {file["path"]: file["md5"] for file in json.loads(listed)}
+    return {file["path"]: file["md5"] for file in json.loads(_said(command, revision))}
+
+
+def _said(command: Sequence[str], revision: str) -> bytes:
+    """Return what git or dvc tells of an experiment; StageError where it has not what is asked for."""
+    told = subprocess.run(command, capture_output=True, check=False, env=_environment())
+    if told.returncode:
+        fault = next(
+            reversed(told.stderr.decode(errors="replace").strip().splitlines()), f"it ended with {told.returncode}"
+        )
+        raise StageError(
+            f"the experiment of commit {revision[:7]} is there without what it made ({fault}); `dvc exp remove NAME` "
+            "forgets it, and it is run anew"
+        )
+    return told.stdout
 
 
 class Experimenter:
@@ -101,6 +113,8 @@ class Experimenter:
         command = ["dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", name]
         for key, value in settings.items():
             command += ["--set-param", f"{key}={value}"]
+        if self._closed:  # and the log that an earlier failure left stays
+            raise StageError("stopped")
         log = paths.state_dir() / LOGS / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -118,9 +132,10 @@ class Experimenter:
     def _start(self, command: Sequence[str], threads: int, log: TextIO) -> subprocess.Popen[str]:
         """Return a process of dvc that has begun with its first stage, or ended; log takes what it said till then.
 
-        One at a time begins: dvc stashes an experiment in the main checkout, and then takes the first that it finds.
+        One at a time begins, of all studies of this checkout: dvc stashes an experiment in the main checkout, and then
+        takes the first that it finds.
         """
-        with self._starting:
+        with self._starting, FileLock(paths.state_dir() / LOGS / "start.lock"):
             if self._closed:
                 raise StageError("stopped")
             process = subprocess.Popen(

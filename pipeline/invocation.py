@@ -36,8 +36,20 @@ def _is_dvc(process: psutil.Process) -> bool:
 
 
 def process_key(process: psutil.Process) -> str:
-    """Return what tells a process from every other: host, pid, and start, because pids are used again."""
-    return f"{socket.gethostname()}/{process.pid}/{_start(process.pid)}"
+    """Return what tells a process from every other: where it runs, pid, and start, because pids are used again."""
+    return f"{_here()}/{process.pid}/{_start(process.pid)}"
+
+
+def _here() -> str:
+    """Return what tells this machine, and this container, from others that have the same name.
+
+    Of a team's MLflow server they share the runs, and none can see whether another's process lives.
+    """
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except OSError:  # a container may have none
+        machine = ""
+    return f"{socket.gethostname()} {machine} {Path('/proc/self/ns/pid').readlink()}"
 
 
 def _start(pid: int) -> str:
@@ -46,9 +58,9 @@ def _start(pid: int) -> str:
 
 
 def is_gone(key: str) -> bool:
-    """Whether the process with that key ran on this host and has ended; False for another host's."""
-    host, pid, started = key.rsplit("/", 2)
-    if host != socket.gethostname():
+    """Whether the process with that key has ended; False for one that ran elsewhere."""
+    where, pid, started = key.rsplit("/", 2)
+    if where != _here():
         return False
     try:
         process = psutil.Process(int(pid))

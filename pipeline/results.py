@@ -5,6 +5,7 @@ Either what DVC knows (a revision of the project) or what MLflow knows (a run of
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -109,11 +110,18 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     imported = {out["path"]: out.get("md5") for out in stages.get("crawl-import", {}).get("outs", [])}
     holdout = _raw_holdout(project)
     results = Results(name, origin, params, figures, None, None, holdout, imported.get(str(paths.RAW)))
-    generator = folder / "generator.safetensors"
+    generator, evaluated_one = folder / "generator.safetensors", str(_evaluated_generator(params))
     try:
-        project.get_file(str(_evaluated_generator(params)), str(generator))
+        project.get_file(evaluated_one, str(generator))
     except Exception:  # DVC raises this and that where neither its cache nor a remote has the file
         return results
+    read = {dep["path"]: dep.get("md5") for dep in stages.get("evaluate", {}).get("deps", [])}
+    with generator.open("rb") as file:
+        if hashlib.file_digest(file, "md5").hexdigest() != read.get(evaluated_one):  # such as weights imported since
+            raise StageError(
+                f"{name} ({origin}): {evaluated_one} is not the one that the figures are of; "
+                f"'dvc checkout --force {evaluated_one}' brings that one back"
+            )
     return results._replace(generator=generator)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.lineage import PARENT_TAG, maker_of
+from pipeline.messages import printable
 from pipeline.mlflow_store import open_store
 
 
@@ -78,7 +79,8 @@ def table(invocations: Sequence[Invocation]) -> str:
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Return lines of as many cells each as text, with the cells of a column below each other."""
+    """Return lines of as many cells each as text to be shown, with the cells of a column below each other."""
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

@@ -36,6 +36,8 @@ EXPECTED = {
     "tiny": "reject",
 }
 
+LONGEST = 65_500  # pixels a side that libjpeg writes, as which some are saved anew
+
 
 class Label(NamedTuple):
     """A row of labels.csv: a file of images/, or with file and expect blank an input that could not be read.
@@ -93,7 +95,7 @@ def soil(folder: Path, out: Path, share: float, seed: int, crawl: CrawlParams) -
 
 
 def _take_in(units: Sequence[Unit], images: Path, max_pixels: int) -> tuple[list[Label], list[Label]]:
-    """Copy what can be decoded to the folder images, bytes as they are; return its labels, and those of the rest.
+    """Copy what can be decoded and damaged to the folder images, bytes as they are; return its labels, and the rest's.
 
     They are numbered, because a name may be anything. The input may change from here on: it is read once.
     """
@@ -101,9 +103,12 @@ def _take_in(units: Sequence[Unit], images: Path, max_pixels: int) -> tuple[list
     items = (item for unit in units for item in unit.read())
     for item in tqdm(items, total=sum(unit.images for unit in units), desc="read", unit="img"):
         try:
-            _, picture_format = decode_with_format(data := item.data or b"", max_pixels)
+            picture, picture_format = decode_with_format(data := item.data or b"", max_pixels)
         except DecodeError as fault:
             skipped.append(Label("", item.path, f"skipped/{item.error or fault}", ""))
+            continue
+        if max(picture.size) > LONGEST:
+            skipped.append(Label("", item.path, "skipped/too long to be damaged", ""))
             continue
         file = f"{len(clean):06d}.{picture_format.lower()}"
         (images / file).write_bytes(data)

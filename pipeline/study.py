@@ -16,12 +16,15 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
 from pipeline.experiments import Experimenter, digests_of, experiment_name, figures_of, find_experiment
-from pipeline.params import load_params, read_yaml, validate
+from pipeline.params import Params, read_yaml, validate
 from pipeline.reports.study import CLEANED, PRISTINE, RAW, Arm, Level
 from pipeline.sources.builtin import COPIES, BuiltinRecipe
 
@@ -92,10 +95,34 @@ class _Data:
     digests: Mapping[str, str]  # of the packed arrays, by file name
 
 
-def _is_reserved(key: str) -> bool:
-    """Whether a setting is what makes an arm or a seed, or what the pristine ruler rests on."""
-    of_arms = {name for settings in ARMS.values() for name in settings}
-    return key in {"dataroot", "seed", "num_epochs", *of_arms} or key.startswith(f"{RECIPE}:dirt")
+def _require_valid(settings: Mapping[str, str]) -> None:
+    """Raise ParamsError for settings that params.yaml and the recipe may not have, or that are the study's to make.
+
+    Before any work: dvc would start each training, and each would fail.
+    """
+    of_arms = {name for arm in ARMS.values() for name in arm}
+    contents = {str(paths.PARAMS): read_yaml(paths.PARAMS), str(RECIPE): read_yaml(RECIPE)}
+    for setting, value in settings.items():
+        file, _, key = setting.rpartition(":")
+        if file not in ("", str(RECIPE)):
+            raise ParamsError(f"{setting}: write KEY for params.yaml, and {RECIPE}:KEY for the recipe")
+        fixed = {"kind", "dirt"} if file else {"seed", "num_epochs", "dataroot", *of_arms}
+        if SETTINGS.get(setting) != value and fixed & {key, key.partition(".")[0]}:
+            raise ParamsError(
+                f"{setting} is for the study to set: it is what its arms are, or what they have in common"
+            )
+        *sections, name = key.split(".")
+        section: Any = contents[file or str(paths.PARAMS)]
+        for each in sections:
+            section = section.get(each) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or name not in section:
+            raise ParamsError(f"{setting}: there is no such setting")
+        try:
+            section[name] = YAML(typ="safe", pure=True).load(value)
+        except YAMLError:
+            raise ParamsError(f"{setting}: {value!r} is no value") from None
+    validate(Params, contents[str(paths.PARAMS)], paths.PARAMS)
+    validate(BuiltinRecipe, contents[str(RECIPE)], RECIPE)
 
 
 def dirt_settings(recipe: BuiltinRecipe, level: float, arm: str) -> dict[str, str]:
@@ -122,9 +149,7 @@ def run_study(form: Form, jobs: int, say: Callable[[str], None]) -> tuple[list[L
     """
     if unknown := sorted(set(form.arms) - set(ARMS)):
         raise ParamsError(f"no arm is named {unknown[0]!r}; there are {', '.join(ARMS)}")
-    if taken := sorted(key for key, value in form.settings.items() if _is_reserved(key) and SETTINGS.get(key) != value):
-        raise ParamsError(f"{taken[0]} is for the study to set: it is what its arms are, or what they have in common")
-    load_params()
+    _require_valid(form.settings)
     recipe = validate(BuiltinRecipe, read_yaml(RECIPE), RECIPE)
     wanted = {
         (dirt, arm): {**dirt_settings(recipe, dirt, arm), **ARMS[arm], **form.settings}
@@ -136,13 +161,21 @@ def run_study(form: Form, jobs: int, say: Callable[[str], None]) -> tuple[list[L
         for dirt in form.dirt:
             _require_one_ruler([found for (level, _), found in data.items() if level == dirt])
         threads = max(1, len(os.sched_getaffinity(0)) // jobs)
-        trainings = {}
         # Seed by seed, so that a study that is cut short has whole pairs.
-        for dirt, seed, arm in product(form.dirt, range(form.seeds), form.arms):
-            if (dirt, arm) in data:
-                settings = _training_settings(data[dirt, arm], form.kimg, seed)
-                name = experiment_name(_title(dirt, arm, f"seed{seed}"), settings)
-                trainings[pool.submit(_ensure, experimenter, name, settings, threads)] = Trial(dirt, arm, seed)
+        trials = [
+            Trial(dirt, arm, seed)
+            for dirt, seed, arm in product(form.dirt, range(form.seeds), form.arms)
+            if (dirt, arm) in data
+        ]
+        # All are named before the first is started: dvc then writes its settings into the files that names digest.
+        named = []
+        for trial in trials:
+            settings = _training_settings(data[trial.dirt, trial.arm], form.kimg, trial.seed)
+            named.append((experiment_name(_title(trial.dirt, trial.arm, f"seed{trial.seed}"), settings), settings))
+        trainings = {
+            pool.submit(_ensure, experimenter, name, settings, threads): trial
+            for trial, (name, settings) in zip(trials, named, strict=True)
+        }
         outcomes, failed = _collect(trainings, data, say)
     levels = [
         Level(

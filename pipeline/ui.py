@@ -15,8 +15,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.errors import ParamsError, StageError
+from pipeline.faults import faults
 from pipeline.messages import without_credentials
 from pipeline.mlflow_store import open_store, tracking_uri
+from pipeline.params import require_project
 from pipeline.runs import differing_settings, past_invocations
 from pipeline.tracking import CURVES, SAMPLES, mark_dead_runs
 
@@ -87,16 +90,21 @@ def tell(server: str) -> None:
 
 
 def require_free(host: str, port: int) -> None:
-    """End with a line where another server has the port: MLflow's own would end without a fault."""
+    """Raise StageError where another server has the port: MLflow's own would end without a fault."""
     try:
         socket.create_server((host, port)).close()
     except OSError as fault:
         if fault.errno == errno.EADDRINUSE:
-            sys.exit(f"{host}:{port} is in use already; try 'python -m pipeline.ui --port {port + 1}'")
+            raise StageError(
+                f"{host}:{port} is in use already; try 'python -m pipeline.ui --port {port + 1}'"
+            ) from None
+    except OverflowError:
+        raise ParamsError(f"--port {port} is no port; they go up to 65535") from None
 
 
-def main() -> None:
+def serve() -> None:
     """Become `mlflow ui`; further arguments (`--port 5001`) are passed on."""
+    require_project()
     server = tracking_uri()
     if server.startswith(("http://", "https://")):
         tell(without_credentials(server).rstrip("/"))
@@ -117,4 +125,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with faults("make ui"):
+        serve()

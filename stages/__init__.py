@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import TracebackType
 
 from filelock import FileLock, Timeout
 
 from pipeline import paths
-from pipeline.errors import ParamsError, StageError
+from pipeline.faults import faults, heed_signals
 from pipeline.messages import shown
 
 
@@ -27,30 +25,16 @@ def _show(kind: type[BaseException], fault: BaseException, trace: TracebackType 
 
 sys.excepthook = _show
 
-# What a user can mend about files: full disks and quotas, rights, and file systems that are read-only.
-MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
-
 
 def run_stage(name: str, main: Callable[[], None]) -> None:
     """Run a stage's main and leave with its exit code: 0 done, 1 failed, 2 bad params, 130 Ctrl-C, 143 SIGTERM.
 
     A fault that the user can mend is one line that names the stage; anything else keeps its traceback.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    heed_signals()
     try:
-        with _one_stage_at_a_time(name):
+        with faults(name), _one_stage_at_a_time(name):
             main()
-    except (ParamsError, StageError) as fault:
-        print(f"{name}: {shown(fault)}", file=sys.stderr)
-        sys.exit(2 if isinstance(fault, ParamsError) else 1)
-    except OSError as fault:
-        if fault.errno not in MENDABLE:
-            raise
-        print(f"{name}: {fault.filename or 'a file'} can't be read or written: {fault.strerror}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        sys.exit(130)
     except Exception:  # a fault of the code: a library's message may hold the address of a server, with its password
         print(shown(traceback.format_exc()), file=sys.stderr)
         sys.exit(1)
@@ -68,8 +52,3 @@ def _one_stage_at_a_time(name: str) -> Iterator[None]:
         lock.acquire()
     with lock:
         yield
-
-
-def _terminate(signum: int, _frame: FrameType | None) -> None:
-    """Leave by an exception, so that `with` blocks close: the MLflow run is ended, temporary files are removed."""
-    sys.exit(128 + signum)

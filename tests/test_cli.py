@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from pipeline.dcgan.networks import Discriminator, Generator
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.dcgan.weights import read_weights, save_weights
 from pipeline.params import Params
+from pipeline.reports.study import Arm, Level
 from pipeline.study import ARMS, FULL, QUICK
 from pipeline.verdicts import write_verdicts
 
@@ -370,12 +373,13 @@ def test_pictures_are_soiled(
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list:
-    """The forms that run_study was asked for; it comes to nothing, and one training fails."""
+    """The forms that run_study was asked for; one training fails, and all do where none but raw is wanted."""
     forms: list = []
 
     def run_study(form, jobs, say):
         forms.append((form, jobs))
-        return [], ["raw-seed0 failed"]
+        outcomes = {0: {"kimg": 1.0, "pristine": 400.0}} if len(form.arms) > 1 else {}
+        return [Level(0.4, [Arm(arm, 9, outcomes) for arm in form.arms])], ["raw-seed0 failed"]
 
     monkeypatch.setattr("pipeline.study.run_study", run_study)
     monkeypatch.setattr("pipeline.reports.study.write_study", lambda *_: "the page")
@@ -390,6 +394,15 @@ def test_a_study_prints_its_page_and_fails_where_a_training_did(asked: list) -> 
     assert "1 failed" in found.stderr
     assert "raw-seed0 failed" in found.stderr
     assert asked == [(replace(FULL, arms=list(FULL.arms), dirt=list(FULL.dirt)), 2)]
+
+
+def test_what_is_not_the_whole_study_goes_beside_the_published_one(asked: list) -> None:
+    """And where every training failed nothing is written in the place of what is there."""
+    found = CliRunner().invoke(app, ["study", "cleaning", "--seeds", "3"])
+    assert "out/study.md" in found.stdout
+    found = CliRunner().invoke(app, ["study", "cleaning", "--arm", "raw"])
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert [form.folder for form, _ in asked] == [Path("out")] * 2
 
 
 def test_what_is_given_replaces_the_forms_own(asked: list) -> None:
@@ -413,3 +426,36 @@ def test_the_help_names_the_arms() -> None:
 def test_what_makes_no_study_is_refused(asked: list, words: str) -> None:
     assert CliRunner().invoke(app, ["study", "cleaning", *words.split()]).exit_code == 2
     assert asked == []
+
+
+def test_runs_are_sought_in_a_project_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert dcgan("runs") == (2, "dcgan: params.yaml is missing; run from the project's root\n")
+    assert list(tmp_path.iterdir()) == [], "an MLflow store was made"
+
+
+def test_a_place_that_can_not_be_written_is_named(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(root / "params.yaml", "params.yaml")
+    Path("faces").mkdir()
+    Path("plain").touch()
+    assert dcgan("soil", "faces", "plain/soiled") == (1, "dcgan: plain can't be read or written: File exists\n")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_command_that_is_ended_leaves_nothing_half_made(
+    root: Path, tmp_path: Path, picture: np.ndarray, save: Callable[..., bytes], signum: int, code: int
+) -> None:
+    shutil.copy(root / "params.yaml", tmp_path)
+    (tmp_path / "faces").mkdir()
+    for number in range(3000):
+        (tmp_path / f"faces/{number}.png").write_bytes(save(picture, "PNG") if number < 1 else b"no picture")
+    program = "from pipeline.cli import app; app()"
+    command = [sys.executable, "-c", program, "soil", "faces", "soiled"]
+    with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, stderr=-1) as process:
+        while not list(tmp_path.glob(".soiled.*/set/images/*")):
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(signum)
+    assert process.returncode == code
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces", "params.yaml"]

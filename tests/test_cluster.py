@@ -269,27 +269,23 @@ def test_scheduler_without_workers(impatient: None, tmp_path: Path, root: Path) 
         pass
 
 
-def test_lost_scheduler(impatient: None, tmp_path: Path, root: Path) -> None:
+def test_lost_scheduler(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = partial(note_and_wait, folder=tmp_path)
-    with (
-        start_cluster(tmp_path / "dask", root, size=1) as mortal,
-        pytest.raises(StageError, match="was lost on the way"),
-        open_workers(0, mortal.address) as workers,
-    ):
-        for _ in workers.map(work, range(50), label="test", sizes=[1] * 50):
-            mortal.scheduler.kill()
+    with start_cluster(tmp_path / "dask", root, size=1) as mortal:
+        monkeypatch.setattr(under_test, "PATIENCE", 1.0)  # a worker may take longer to come
+        with pytest.raises(StageError, match="was lost on the way"), open_workers(0, mortal.address) as workers:
+            for _ in workers.map(work, range(50), label="test", sizes=[1] * 50):
+                mortal.scheduler.kill()
 
 
-def test_lost_workers(impatient: None, tmp_path: Path, root: Path) -> None:
+def test_lost_workers(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = partial(note_and_wait, folder=tmp_path)
-    with (
-        start_cluster(tmp_path / "dask", root, size=1) as mortal,
-        pytest.raises(StageError, match="has no workers"),
-        open_workers(0, mortal.address) as workers,
-    ):
-        for _ in workers.map(work, range(50), label="test", sizes=[1] * 50):
-            for process in mortal.workers:
-                process.kill()
+    with start_cluster(tmp_path / "dask", root, size=1) as mortal:
+        monkeypatch.setattr(under_test, "PATIENCE", 1.0)  # a worker may take longer to come
+        with pytest.raises(StageError, match="has no workers"), open_workers(0, mortal.address) as workers:
+            for _ in workers.map(work, range(50), label="test", sizes=[1] * 50):
+                for process in mortal.workers:
+                    process.kill()
 
 
 def test_the_variable_wins_over_the_param(cluster: Cluster, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:

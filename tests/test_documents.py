@@ -5,8 +5,10 @@ The commands are run in tests/e2e/test_documents.py.
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,12 @@ def check(command: list[str]) -> None:
         case ["make", *words]:
             targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
             assert {word for word in words if "=" not in word} <= targets, "no such target"
+            variables = set(re.findall(r"\$\(([A-Z]+)\)", (ROOT / "Makefile").read_text()))
+            assert {word.split("=")[0] for word in words if "=" in word} <= variables, "no such variable"
+        case ["python", "-m", "pytest", *words]:
+            assert all(word.startswith("-") or (ROOT / word).exists() for word in words), "no such tests"
+        case ["python", "-m", module, *words] if module.startswith(("benchmarks.", "tests.")):
+            take_arguments(module, words)
         case ["python", "-m", module, *_]:
             assert find_spec(module), "no such module"
         case ["python", "-c", code]:
@@ -119,6 +127,23 @@ def take(command: Any, words: list[str]) -> None:
         command, words = command.commands[words[0]], words[1:]
     if "--help" not in words:
         command.make_context(command.name, words)
+
+
+def take_arguments(module: str, words: list[str]) -> None:
+    """Raise unless the main of a module of the project takes the words; it does nothing but read them."""
+
+    class ReadError(Exception):
+        pass
+
+    def read(parser: argparse.ArgumentParser, *_: object) -> None:
+        if parser.parse_known_args(words)[1]:
+            parser.error("unknown arguments")
+        raise ReadError
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(argparse.ArgumentParser, "parse_args", read)
+        with pytest.raises(ReadError):
+            import_module(module).main()
 
 
 def take_dvc(words: list[str]) -> None:
@@ -153,6 +178,8 @@ def test_what_is_wrong_is_found() -> None:
             "dvc exp run -S lr=abc",
             "dvc exp run -S ngv=1",
         ),
-        *("make cake", "python -m benchmarks.none", "git psuh", "mlflow serve", "dask wrker", "frobnicate"),
+        *("make cake", "make study FROM=--quick", "python -m pytest tests/none.py", "git checkout --nonsense"),
+        *("python -m benchmarks.none", "python -m benchmarks.recipes --face x", "python -m tests.e2e.chaos --round 3"),
+        *("git psuh", "mlflow serve", "dask wrker", "frobnicate"),
     )
     assert [command for command in wrong for words in split(command) if not fault(words)] == []

@@ -14,6 +14,7 @@ PLUMBING = {
     "atomic",
     "digest",
     "errors",
+    "faults",
     "headline",
     "invocation",
     "lineage",

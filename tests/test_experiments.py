@@ -103,6 +103,12 @@ def test_an_experiment_is_found_whatever_it_started_from(project: Path) -> None:
     assert figures_of(revision, "train") == {"kimg": 7.5}
 
 
+def test_an_experiment_without_what_it_made_is_told(project: Path) -> None:
+    revision = commit("no evaluation")
+    with pytest.raises(StageError, match=rf"commit {revision[:7]} is there without what it made .*dvc exp remove"):
+        figures_of(revision, "evaluate")
+
+
 RECORD = 'echo "Reproducing"; git update-ref refs/exps/ab/x/"$6" HEAD'
 
 
@@ -160,10 +166,13 @@ def test_closing_ends_what_runs_and_starts_nothing_more(project: Path, monkeypat
     thread = threading.Thread(target=run)
     thread.start()
     while not (project / "begun").exists():
+        assert thread.is_alive()
         time.sleep(0.02)
     experimenter.close()
     thread.join(timeout=20)
     assert faults
     assert (project / "interrupted").exists()
+    (project / ".pipeline/studies/shy-fox.log").write_text("what failed before")
     with pytest.raises(StageError, match="stopped"):
         experimenter.run("shy-fox", {}, 1)
+    assert (project / ".pipeline/studies/shy-fox.log").read_text() == "what failed before"

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.codec import MOST_SCANS, DecodeError, decode
+from tests.memory import measured
 
 SIDE = 2000
 MOST_PIXELS = SIDE * SIDE
 MOST_SECONDS, BYTES_A_PIXEL = 5, 30
 GOOD = zlib.compress(b"".join(b"\0" + bytes(48) for _ in range(16)))
 BOMB = zlib.compress(bytes(10**8), 9)
-READ_ALL = """
-import json, resource, sys, time
-from pathlib import Path
+IMPORTS = """
+import time
 from pipeline.codec import DecodeError, decode, decode_trusted
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
+READ_ALL = """
 for path in sorted(Path(sys.argv[1]).iterdir()):
     data, started = path.read_bytes(), time.monotonic()
     try:
@@ -34,7 +31,6 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
     except DecodeError as fault:
         came = str(fault)
     print(json.dumps([path.name, came, time.monotonic() - started]))
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """
 
 
@@ -146,16 +142,13 @@ def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
 
 
 @pytest.fixture(scope="module")
-def came(cases, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
+def came(cases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     """What a process of its own made of each: a reason or a shape, and the seconds; and by "peak" its bytes at most."""
     folder = tmp_path_factory.mktemp("hostile")
     for name, (data, _) in cases.items():
         (folder / name).write_bytes(data)
-    command = [sys.executable, "-c", READ_ALL, folder, str(MOST_PIXELS)]
-    run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120)
-    *told, peak = map(json.loads, run.stdout.splitlines())
-    assert run.stderr == ""
-    return {name: (what, seconds) for name, what, seconds in told} | {"peak": peak * 1024}
+    told, peak = measured(IMPORTS, READ_ALL, folder, MOST_PIXELS)
+    return {name: (what, seconds) for name, what, seconds in told} | {"peak": peak}
 
 
 def test_each_is_a_reason_or_a_picture(cases, came) -> None:

@@ -35,7 +35,7 @@ def copy(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_code_as_it_is_passes(module: str, copy: Path) -> None:
-    subprocess.run(check_command(MODULES[module][1]), cwd=copy, check=True, capture_output=True, timeout=SECONDS)
+    subprocess.run(check_command(MODULES[module][1]), cwd=copy, check=True, capture_output=True, timeout=5 * SECONDS)
 
 
 @pytest.mark.parametrize(("module", "right", "wrong"), MISTAKES)
@@ -46,7 +46,7 @@ def test_a_mistake_is_noticed(module: str, right: str, wrong: str, copy: Path) -
     try:
         (copy / code).write_text(text.replace(right, wrong), encoding="utf-8")
         found = subprocess.run(
-            check_command(tests), cwd=copy, check=False, capture_output=True, text=True, timeout=SECONDS
+            check_command(tests), cwd=copy, check=False, capture_output=True, text=True, timeout=5 * SECONDS
         )
     finally:
         (copy / code).write_text(text, encoding="utf-8")

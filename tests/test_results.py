@@ -208,6 +208,18 @@ def test_a_stage_that_was_run_alone_is_no_result(made: Made, tmp_path: Path) -> 
         Path("dvc.lock").write_text(lock)
 
 
+def test_figures_are_not_shown_beside_the_faces_of_other_weights(made: Made, tmp_path: Path) -> None:
+    here = Path("models/generator.safetensors")
+    weights = here.read_bytes()
+    here.unlink()  # it may be a link into DVC's cache
+    here.write_bytes(b"imported")
+    try:
+        with pytest.raises(StageError, match="is not the one that the figures are of; 'dvc checkout --force"):
+            find_results("workspace", tmp_path / "0")
+    finally:
+        here.write_bytes(weights)
+
+
 def test_weights_that_are_gone_leave_the_logged_picture(made: Made, tmp_path: Path) -> None:
     shutil.rmtree(".dvc/cache")
     found = find_results(made.run_ids["first"], tmp_path / "0")

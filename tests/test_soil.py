@@ -190,3 +190,15 @@ def test_nothing_damaged_is_scored_too(
     (tmp_path / "in/face.png").write_bytes(encode_png(draw(1, 0, 96)))
     soil(tmp_path / "in", tmp_path / "out", 0.0, 0, params.crawl)
     assert score(tmp_path / "out", tmp_path / "work", 0)["clean_dropped"] == 0
+
+
+def test_what_no_jpeg_can_hold_is_skipped(tmp_path: Path, params: Params) -> None:
+    """A tenth of the damages saves a picture as JPEG, whose sides are limited."""
+    (tmp_path / "faces").mkdir()
+    for name, height in (("a.png", 66_000), ("b.png", 64)):
+        (tmp_path / "faces" / name).write_bytes(encode_png(np.zeros((height, 8, 3), np.uint8)))
+    labels = soil(tmp_path / "faces", tmp_path / "out", 0.0, 0, params.crawl)
+    assert [(label.origin, label.kind) for label in labels] == [
+        ("b.png", "clean"),
+        ("a.png", "skipped/too long to be damaged"),
+    ]

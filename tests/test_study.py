@@ -209,3 +209,36 @@ def test_what_the_study_itself_sets_is_refused(acted: Acted, setting: tuple[str,
     with pytest.raises(ParamsError, match=f"{setting[0]} is for the study to set"):
         run_study(replace(SMALL, settings={**SMALL.settings, setting[0]: setting[1]}), jobs=2, say=lambda _: None)
     assert acted.runs == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("ngff", "32", "ngff: there is no such setting"),
+        ("lr.more", "1", "lr.more: there is no such setting"),
+        ("lr", "fast", "params.yaml: lr: input should be a valid number"),
+        ("lr", "[1", r"lr: '\[1' is no value"),
+        ("data/builtin.yaml:size", "7", "data/builtin.yaml: size"),
+        # Spellings of dvc's that would set what an arm is behind its back.
+        ("params.yaml:filter.enabled", "false", "write KEY for params.yaml"),
+        ("./data/builtin.yaml:dirt.blur", "0.2", "write KEY for params.yaml"),
+        ("++filter.enabled", "false", r"\+\+filter.enabled: there is no such setting"),
+    ],
+)
+def test_settings_are_checked_before_any_work(acted: Acted, key: str, value: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        run_study(replace(SMALL, settings={**SMALL.settings, key: value}), jobs=2, say=lambda _: None)
+    assert acted.runs == []
+
+
+def test_all_are_named_before_the_first_is_trained(acted: Acted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dvc writes the settings of one that starts into the files that the names of the others would digest."""
+    trained: list[int] = []
+
+    def name(title: str, _settings: Mapping[str, str]) -> str:
+        trained.append(sum(target is None for _, _, target in acted.runs))
+        return title
+
+    monkeypatch.setattr(study, "experiment_name", name)
+    run_study(SMALL, jobs=2, say=lambda _: None)
+    assert trained == [0] * (3 + 2 * 3)

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from pipeline import mlflow_store
 from pipeline.errors import StageError, StoreError
+from pipeline.invocation import is_gone, process_key
 from pipeline.mlflow_store import open_store
 from pipeline.params import Params
 from pipeline.tracking import stage_run
@@ -151,6 +153,16 @@ def test_a_killed_stage_is_marked_by_the_next(project: Path, params: Params, roo
     with open_store() as (client, _):
         assert client.get_run(run_id).info.status == "KILLED"
         assert "killed" in client.get_run(run_id).data.tags["error"]
+
+
+def test_only_of_processes_that_ran_here_it_is_known_whether_they_are_gone() -> None:
+    key = process_key(psutil.Process())
+    where, pid, start = key.rsplit("/", 2)
+    assert not is_gone(key)
+    assert is_gone(f"{where}/{pid}/{int(start) - 1}")
+    host, machine, container = where.split(" ")
+    for elsewhere in (f"x{host} {machine} {container}", f"{host} x {container}", f"{host} {machine} pid:[1]"):
+        assert not is_gone(f"{elsewhere}/{pid}/{int(start) - 1}")
 
 
 def test_a_store_that_fails_does_not_end_the_stage(project: Path, params: Params, capsys, monkeypatch) -> None:

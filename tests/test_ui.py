@@ -1,9 +1,11 @@
 """Against a real MLflow store, as in test_tracking.py; tests/e2e/test_ui_in_a_browser.py looks at the page."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +50,41 @@ def test_the_view_has_the_headline_figures_and_the_settings_that_differ(
     assert (samples["imageKeys"], samples["step"]) == (["train samples"], 30)
 
 
-def test_a_port_in_use_ends_with_1_and_a_line(tmp_path: Path, root: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        command = [sys.executable, "-m", "pipeline.ui", "--port", str(port)]
+@pytest.fixture
+def make_ui(tmp_path: Path, root: Path) -> Callable[..., tuple[int, str]]:
+    """Return a function that starts the page and returns the exit code and what it says of a fault."""
+    shutil.copy(root / "params.yaml", tmp_path)
+
+    def run(*options: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "pipeline.ui", *options]
         ended = subprocess.run(
             command, cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
         )
-    expected = f"127.0.0.1:{port} is in use already; try 'python -m pipeline.ui --port {port + 1}'\n"
-    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", expected)
+        assert ended.stdout == ""
+        return ended.returncode, ended.stderr
+
+    return run
+
+
+def test_a_port_in_use_ends_with_1_and_a_line(make_ui: Callable[..., tuple[int, str]]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = f"make ui: 127.0.0.1:{port} is in use already; try 'python -m pipeline.ui --port {port + 1}'\n"
+        assert make_ui("--port", str(port)) == (1, said)
+
+
+def test_no_port_ends_with_2_and_a_line(make_ui: Callable[..., tuple[int, str]]) -> None:
+    assert make_ui("--port", "70000") == (2, "make ui: --port 70000 is no port; they go up to 65535\n")
+
+
+def test_a_damaged_store_ends_with_1_and_a_line(make_ui: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
+    code, said = make_ui("--port", "0")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "is damaged" in said
+
+
+def test_elsewhere_no_store_is_made(make_ui: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").unlink()
+    assert make_ui() == (2, "make ui: params.yaml is missing; run from the project's root\n")
+    assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import typer
 
 from pipeline.cli import draw, images, runs, study, weights
+from pipeline.faults import heed_signals
 
 ABOUT = (__doc__ or "").partition("\n")[0]
 
@@ -51,6 +52,7 @@ def _epilog(examples: tuple[str, ...]) -> str:
 
 FIRST = tuple(COMMANDS[command][0] for command in (draw.generate, draw.walk, images.explain, runs.compare))
 app = typer.Typer(no_args_is_help=True, help=ABOUT, epilog=_epilog(FIRST), pretty_exceptions_enable=False)
+app.callback()(heed_signals)
 studies = typer.Typer(no_args_is_help=True, help="Compare settings over several seeds, and say what is chance.")
 for group, commands in ((app, COMMANDS), (studies, STUDIES)):
     for command, examples in commands.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import paths
-from pipeline.cli.faults import faults
+from pipeline.faults import faults
 from pipeline.limits import LARGEST_SEED, LARGEST_TRUNCATION
 from pipeline.registered import weights_file
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline import paths
-from pipeline.cli.faults import faults
+from pipeline.faults import faults
 
 
 def explain(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.faults import faults
+from pipeline import paths
 from pipeline.errors import StageError
+from pipeline.faults import faults
 
 
 def cleaning(
@@ -36,12 +36,16 @@ def cleaning(
         int, typer.Option("--jobs", "-j", min=1, help="Trainings side by side, which share the cores.")
     ] = 2,
     out: Annotated[
-        Path | None, typer.Option(help="The folder for study.md, .json and .png.", show_default="docs; --quick: out")
+        Path | None,
+        typer.Option(
+            help="The folder for study.md, .json and .png.", show_default="docs; out where it is not the whole"
+        ),
     ] = None,
 ) -> None:
     """Does cleaning help? Train on the built-in faces raw, cleaned and undamaged; what is there is not run again."""
     if quick and long:
         raise typer.BadParameter("is the opposite of --long", param_hint="--quick")
+    from pipeline.params import flatten, read_yaml
     from pipeline.reports.study import write_study
     from pipeline.study import FULL, LONG, QUICK, run_study
 
@@ -53,15 +57,16 @@ def cleaning(
         seeds=seeds or form.seeds,
         kimg=kimg or form.kimg,
         settings={**form.settings, **dict(_key_value(each) for each in setting or [])},
-        folder=out or form.folder,
+        folder=out or (Path("out") if arm or dirt or seeds or kimg or setting else form.folder),
     )
-    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))  # so that the experiments are ended too
-    # They are ended as Ctrl-C would, which is ignored by what a shell starts in the background, and by its children.
+    # The experiments are ended as Ctrl-C would, which is ignored by what a shell starts in the background, and by its
+    # children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with faults():
         levels, failures = run_study(form, jobs, typer.echo)
-        typer.echo("\n" + write_study(levels, form.settings, form.folder))
-        typer.echo(f"{form.folder}/study.md, study.json, study.png")
+        if any(one.outcomes for level in levels for one in level.arms):
+            typer.echo("\n" + write_study(levels, form.settings, flatten(read_yaml(paths.PARAMS)), form.folder))
+            typer.echo(f"{form.folder}/study.md, study.json, study.png")
         if failures:
             raise StageError("\n  ".join([f"{len(failures)} failed; the same command tries them again:", *failures]))
 

@@ -9,8 +9,8 @@ import typer
 
 from pipeline import paths
 from pipeline.cli.draw import Weights
-from pipeline.cli.faults import faults
 from pipeline.errors import StageError
+from pipeline.faults import faults
 from pipeline.registered import weights_file
 
 

@@ -109,9 +109,9 @@ def closed_gap(level: Level) -> Interval | str | None:
     return share_interval(gained, possible) or "that there is a gap at all is within chance"
 
 
-def as_json(levels: Sequence[Level], settings: Mapping[str, str]) -> dict[str, Any]:
-    """Return all figures, for programs; settings: what all trainings had beside params.yaml."""
-    return {"settings": dict(settings), "levels": [_level_json(level) for level in levels]}
+def as_json(levels: Sequence[Level], settings: Mapping[str, str], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all figures, for programs; settings: what all trainings had in the place of these params."""
+    return {"settings": dict(settings), "params": dict(params), "levels": [_level_json(level) for level in levels]}
 
 
 def _level_json(level: Level) -> dict[str, Any]:
@@ -130,7 +130,8 @@ def _level_json(level: Level) -> dict[str, Any]:
 
 def markdown(levels: Sequence[Level], settings: Mapping[str, str]) -> str:
     """Return the study as a page: what was done, and for each level a table and what follows from it."""
-    lines = [ABOUT, "", "Settings: " + ", ".join(f"`{key}={value}`" for key, value in settings.items()) + "."]
+    told = ", ".join(f"`{key}={value}`" for key, value in settings.items())
+    lines = [ABOUT, "", f"Settings: {told}. The others are those of `params.yaml` as it was, which `study.json` holds."]
     for level in levels:
         lines += ["", *level_page(level)]
     return "\n".join(lines) + "\n"
@@ -201,6 +202,10 @@ def _conclusions(level: Level) -> list[str]:
         lines.append(f"- What share of the gap from raw to pristine cleaning closes can't be told: {share}.")
     if not lines:
         return ["Fewer than two pairs: nothing follows."]
+    if len({frozenset(arm.outcomes) for arm in level.arms}) > 1:
+        lines.append(
+            "- Not all arms have all seeds: a mean is over its arm's own, *minus raw* over those that both have."
+        )
     shown = [outcome["kimg"] for arm in level.arms for outcome in arm.outcomes.values()]
     return [*lines, f"- The images shown differ by {max(shown) / min(shown) - 1:.1%} at most."]
 
@@ -235,16 +240,16 @@ def study_plot(levels: Sequence[Level], path: Path) -> None:
         axes.set_xticks(range(len(arms)), [arm.name for arm in arms])
         axes.set_title(f"{level.dirt:.0%} dirt")
         axes.grid(axis="y", alpha=0.3)
-    figure.axes[0].set_ylabel("KID×1000, pristine holdout (lower is better)")
+    figure.axes[0].set_ylabel("KID×1000, pristine holdout (lower is better):\neach seed; the mean and its 95 % interval")
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
 
-def write_study(levels: Sequence[Level], settings: Mapping[str, str], folder: Path) -> str:
+def write_study(levels: Sequence[Level], settings: Mapping[str, str], params: Mapping[str, Any], folder: Path) -> str:
     """Write study.md, study.json and study.png into a folder; return the page's tables and conclusions."""
     page = markdown(levels, settings)
     with whole_file(folder / "study.md") as temporary:
         temporary.write_text(page, encoding="utf-8")
-    write_json(folder / "study.json", as_json(levels, settings))
+    write_json(folder / "study.json", as_json(levels, settings, params))
     study_plot(levels, folder / "study.png")
     return page

@@ -220,8 +220,8 @@ def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
     return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
 
 
-def chaos(root: Path, scratch: Path, rounds: int, seed: int, images: int) -> int:
-    """Play so many rounds in a scratch folder, print a line for each, and return how many went wrong."""
+def chaos(root: Path, scratch: Path, rounds: int, seed: int, images: int) -> tuple[int, int]:
+    """Play so many rounds in a scratch folder, print a line for each; return how many went wrong, and the kills."""
     fresh = new_project(root, scratch / "fresh", images)
     undisturbed = copied(fresh, scratch / "undisturbed")
     began = time.monotonic()
@@ -248,7 +248,7 @@ def chaos(root: Path, scratch: Path, rounds: int, seed: int, images: int) -> int
         if not faults:
             shutil.rmtree(project.folder)
     print(f"{rounds} rounds, {killed} kills: {f'{wrong} went wrong; see {scratch}' if wrong else 'all ok'}")
-    return wrong
+    return wrong, killed
 
 
 def main() -> None:
@@ -259,7 +259,7 @@ def main() -> None:
     options.add_argument("--images", type=int, default=2000, help="drawn faces; 500 are a shard")
     told = options.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
-    wrong = chaos(ROOT, scratch, told.rounds, told.seed, told.images)
+    wrong, _ = chaos(ROOT, scratch, told.rounds, told.seed, told.images)
     if not wrong:
         shutil.rmtree(scratch)
     sys.exit(bool(wrong))

@@ -62,7 +62,11 @@ def test_a_study_is_tracked_leaves_the_files_alone_and_runs_nothing_twice(new_pr
     assert again.split("# Does", 1)[1] == printed.split("# Does", 1)[1]
     assert len(project.runs()) == before
 
-    failed = project.run(*STUDY, *SETTINGS, "--arm", "raw", "--set-param", "lr=fast", fails=True)
+    refused = project.run(*STUDY, *SETTINGS, "--arm", "raw", "--set-param", "lr=fast", fails=True)
+    assert "params.yaml: lr: input should be a valid number" in refused
+
+    failed = project.run(*STUDY, *SETTINGS, "--arm", "raw", "--set-param", "batch_size=5000", fails=True)
     assert "2 failed; the same command tries them again" in failed
     log = Path(failed.rsplit("; see ", 1)[1].splitlines()[0])
-    assert "train: params.yaml: lr: input should be a valid number" in log.read_text(encoding="utf-8")
+    assert "train: " in log.read_text(encoding="utf-8")
+    assert json.loads((project.folder / "out/study.json").read_text()) == study, "nothing came of it"

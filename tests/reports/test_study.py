@@ -100,16 +100,16 @@ def test_too_little_leaves_a_page_all_the_same(tmp_path: Path) -> None:
         [arm("raw", {}), arm("cleaned", {})],
         [arm(name, {0: 400.0}) for name in ("raw", "cleaned", "pristine")],
     ):
-        page = write_study([Level(0.42, arms)], {}, tmp_path)
+        page = write_study([Level(0.42, arms)], {}, {}, tmp_path)
         assert "nothing follows" in page
 
 
 def test_the_files_hold_the_same_figures(tmp_path: Path) -> None:
     levels = [level(BETTER, PRISTINE), level(BETTER)]
-    page = write_study(levels, {"ngf": "16"}, tmp_path)
+    page = write_study(levels, {"ngf": "16"}, {"lr": 0.1}, tmp_path)
     assert (tmp_path / "study.md").read_text(encoding="utf-8") == page
     found = json.loads((tmp_path / "study.json").read_text())
-    assert found == json.loads(json.dumps(as_json(levels, {"ngf": "16"})))
+    assert found == json.loads(json.dumps(as_json(levels, {"ngf": "16"}, {"lr": 0.1})))
     cleaned = found["levels"][0]["arms"]["cleaned"]
     assert cleaned["to_raw_by_pristine"]["difference"]["value"] == -20.0
     assert cleaned["to_raw_by_raw"]["pairs"] == 3

@@ -1,0 +1,56 @@
+"""How a process ends: what a user can mend is a line and an exit code, anything else a traceback."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pipeline.errors import ParamsError, StageError
+from pipeline.messages import shown
+
+# What a user can mend about files: full disks and quotas, rights, file systems that are read-only, and places that
+# something else has.
+MENDABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+}
+
+
+@contextmanager
+def faults(name: str = "dcgan") -> Iterator[None]:
+    """Turn what is known to go wrong into a line that names who says it, and an exit code.
+
+    1 failed, 2 for bad params, 130 for Ctrl-C.
+    """
+    try:
+        yield
+    except (ParamsError, StageError) as fault:
+        print(f"{name}: {shown(fault)}", file=sys.stderr)
+        sys.exit(2 if isinstance(fault, ParamsError) else 1)
+    except OSError as fault:
+        if fault.errno not in MENDABLE:
+            raise
+        file = shown(fault.filename or "a file")
+        print(f"{name}: {file} can't be read or written: {fault.strerror}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def heed_signals() -> None:
+    """Have SIGTERM and a closed terminal end this process by an exception, so that `with` blocks close.
+
+    The MLflow run is ended and temporary files are removed; the exit code is 143, or 129.
+    """
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # by nohup
+            signal.signal(signum, _leave)
+
+
+def _leave(signum: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + signum)
