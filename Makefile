@@ -13,12 +13,13 @@ repro: setup
 	@echo "Done. Look at plots/samples.png, reports/filter.html and reports/evaluate.html; 'make ui' opens the runs."
 
 # A first look: fewer faces, smaller nets and batches, in a temporary checkout, so that no file of yours changes.
+QUICK := data/builtin.yaml:count=6000 num_epochs=18 batch_size=64 ngf=32 ndf=32 \
+	evaluate.n_generated=1000 evaluate.n_real=1000
+
 quick: setup
 	@python -m pipeline.precheck
 	@dvc exp remove --quiet quick 2>/dev/null || true
-	dvc exp run --temp --name quick --set-param data/builtin.yaml:count=6000 --set-param num_epochs=18 \
-		--set-param batch_size=64 --set-param ngf=32 --set-param ndf=32 \
-		--set-param evaluate.n_generated=1000 --set-param evaluate.n_real=1000
+	dvc exp run --temp --name quick $(addprefix --set-param ,$(QUICK))
 	dvc get --quiet --force --rev "$$(git for-each-ref --format='%(objectname)' 'refs/exps/*/*/quick')" . plots/samples.png \
 		--out plots/quick.png
 	@echo "Done. Look at plots/quick.png; 'make ui' opens the run, 'dvc exp apply quick' brings its generator here."

@@ -137,15 +137,15 @@ def measure(sizes: Sequence[int], root: Path, folder: Path) -> dict[str, dict[in
     return costs
 
 
-def exponent(taken: Mapping[int, float]) -> float:
+def exponent(taken: Mapping[int, float]) -> float | None:
     """Return the slope of log(t(n) - t(n0)) over log(n - n0), where n0 is the smallest n.
 
-    NaN where t does not grow, or is known for one other n alone.
+    None where t does not grow, or is known for one other n alone.
     """
     (fewest, fixed), *others = sorted(taken.items())
     n, t = np.array(others, float).T
     if len(t) < 2 or (t <= fixed).any():
-        return float("nan")
+        return None
     return float(np.polyfit(np.log(n - fewest), np.log(t - fixed), 1)[0])
 
 
@@ -175,38 +175,47 @@ def table(costs: Costs) -> str:
     """Return the costs as Markdown: a row a stage, and a column a size."""
     sizes = sorted(next(iter(costs.values())))
     columns = " | ".join(f"{size:,}" for size in sizes)
-    lines = [f"| processors' seconds / GB at most | {columns} | exponent | ms a picture |"]
-    lines.append("| --- " * (len(sizes) + 3) + "|")
+    lines = [f"| processors' seconds / GB at most | {columns} | exponent | at the end | ms a picture |"]
+    lines.append("| --- " * (len(sizes) + 4) + "|")
     for stage, taken in costs.items():
         cells = [f"{taken[size].cpu:.1f} / {taken[size].peak / 1e9:.2f}" for size in sizes]
         each = 1000 * (taken[sizes[-1]].cpu - taken[FIXED].cpu) / (sizes[-1] - FIXED)
-        lines.append(
-            f"| {stage.replace('_', '-')} | {' | '.join(cells)} | {exponents(taken, 'cpu'):.2f} | {each:.2f} |"
-        )
+        slopes = " | ".join(map(_shown, exponents(taken, "cpu")))
+        lines.append(f"| {stage.replace('_', '-')} | {' | '.join(cells)} | {slopes} | {each:.2f} |")
     return "\n".join(lines)
 
 
-def exponents(taken: Mapping[int, Cost], what: str) -> float:
-    """Return the exponent of one of a stage's costs."""
-    return exponent({size: getattr(cost, what) for size, cost in taken.items()})
+def exponents(taken: Mapping[int, Cost], what: str) -> tuple[float | None, float | None]:
+    """Return the exponent of one of a stage's costs, over all sizes and between the two largest ones alone.
+
+    The second, because one slope over all would hide a tail that has only begun to rise.
+    """
+    costs = {size: getattr(cost, what) for size, cost in sorted(taken.items())}
+    fewest, *others = costs
+    return exponent(costs), exponent({size: costs[size] for size in (fewest, *others[-2:])})
+
+
+def _shown(slope: float | None) -> str:
+    return "–" if slope is None else f"{slope:.2f}"
 
 
 def main() -> None:
-    """Measure, print the table, draw the plot, and print one line of JSON last."""
+    """Measure, print the table, draw the plot of the usual sizes, and print one line of JSON last."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         costs = measure(sorted(arguments.sizes), Path.cwd(), Path(folder))
     print(table(costs))
-    plot(costs, PLOT)
+    if arguments.sizes == list(SIZES):
+        plot(costs, PLOT)
     largest = max(arguments.sizes)
     print(
         json.dumps(
             {
                 "images": largest,
-                "exponent": {stage: round(exponents(taken, "seconds"), 3) for stage, taken in costs.items()},
-                "exponent_cpu": {stage: round(exponents(taken, "cpu"), 3) for stage, taken in costs.items()},
+                "exponent": {stage: exponents(taken, "seconds")[0] for stage, taken in costs.items()},
+                "exponent_cpu": {stage: exponents(taken, "cpu")[0] for stage, taken in costs.items()},
                 "peak_mb": {stage: round(taken[largest].peak / 1e6) for stage, taken in costs.items()},
             }
         )

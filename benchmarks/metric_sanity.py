@@ -2,8 +2,8 @@
 
 Of the built-in faces or, where a folder is given, of its pictures one half is the reference; the other is damaged, ever
 more, by blur, noise, JPEG and swirl, or loses its modes: clusters of like faces, found in the reference. Strength 0 is
-the other half as it is. For the built-in faces a plot is written too (docs/metric_sanity.png); pictures of others'
-faces, and plots of them, don't belong in the project.
+the other half as it is. For the built-in faces, as many as usual, a plot is written too (docs/metric_sanity.png);
+pictures of others' faces, and plots of them, don't belong in the project.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pipeline.packing import resize_face
 from pipeline.params import load_params
 from pipeline.sources.builtin import draw
 
-PLOT = Path("docs/metric_sanity.png")
+PLOT, MOST = Path("docs/metric_sanity.png"), 1000
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 SIDE, MODES, SUBSETS = 64, 10, 50
 
@@ -157,7 +157,7 @@ def main() -> None:
     """Measure, print a table and one line of JSON last."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("folder", type=Path, nargs="?", help="of faces (default: the built-in ones)")
-    parser.add_argument("--most", type=int, default=1000, help="faces, both halves together (default: %(default)s)")
+    parser.add_argument("--most", type=int, default=MOST, help="faces, both halves together (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.folder:
         faces = folder_faces(arguments.folder, arguments.most, load_params().crawl.max_pixels)
@@ -170,7 +170,7 @@ def main() -> None:
             f"{strength:g}: {round(value, 1) + 0.0} ± {error:.1f}" for strength, (value, error) in curve.items()
         )
         print(f"{name:10} ({UNITS[name]})\n    {steps}   {'rises' if rises(curve) else 'DOES NOT RISE'}")
-    if not arguments.folder:
+    if not arguments.folder and arguments.most == MOST:
         plot(found, PLOT)
     headline = {
         name: {f"{strength:g}": round(value, 1) + 0.0 for strength, (value, _) in curve.items()}

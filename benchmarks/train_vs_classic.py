@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.classic_dcgan import classic_training
 from pipeline.codec import encode_jpeg
-from pipeline.dcgan.batches import on_device, to_images
+from pipeline.dcgan.batches import epoch_batches, on_device, to_images
 from pipeline.dcgan.device import open_fabric
 from pipeline.dcgan.figures import Row
 from pipeline.dcgan.losses import FAKE, REAL, bce
@@ -109,9 +109,9 @@ def compare(ngf: int, turns: int, steps: int, work: Path) -> dict[str, Any]:
         waits.append(waited / seconds)
     classic.close()
 
-    data, batch = on_device(faces, fabric.device), torch.randperm(len(faces))[: params.batch_size]
+    data, batches = on_device(faces, fabric.device), epoch_batches(len(faces), params.batch_size, 1, fabric.device, 0)
     started = time.monotonic()
-    for _ in range(steps):
+    for batch in islice(batches, steps):
         float(to_images(data[batch])[0, 0, 0, 0])
     ours, theirs = median(rates.of_epochs[1:]), median(classic_rates[1:])
     loading = (time.monotonic() - started) / steps / (params.batch_size / ours)

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 # What a block may be marked with behind `sh`: it takes long, or needs a GPU, or other machines and servers.
 NOT_RUN = {"long", "gpu", "remote"}
+# The documents whose other blocks tests/e2e/test_documents.py runs; that of crawling.md needs a server, which
+# test_crawl.py has.
+RUN_IN_THEIR_ORDER = ("README.md", "docs/own_faces.md", "docs/filter_page.md", "docs/experiments.md", "docs/team.md")
 PROGRAMS = "dcgan|dvc|make|mlflow|dask|python -m"
 
 

@@ -142,14 +142,22 @@ def test_the_exponent_of_a_power_is_found_beside_a_fixed_cost(power):
 
 
 def test_what_costs_no_more_has_no_exponent():
-    assert np.isnan(growth.exponent({100: 5.0, 1000: 4.9, 5000: 6.0}))
-    assert np.isnan(growth.exponent({100: 5.0, 1000: 6.0}))
+    assert growth.exponent({100: 5.0, 1000: 4.9, 5000: 6.0}) is None
+    assert growth.exponent({100: 5.0, 1000: 6.0}) is None
+
+
+def test_a_tail_that_rises_is_not_hidden_by_what_came_before():
+    taken = {n: growth.Cost(0.0, 5 + (n - 100) ** 0.8, 0.0) for n in (100, 1000, 4000, 16000)}
+    taken[64000] = growth.Cost(0.0, 5 + (16000 - 100) ** 0.8 * ((64000 - 100) / (16000 - 100)) ** 1.3, 0.0)
+    overall, last = growth.exponents(taken, "cpu")
+    assert overall < 1.05
+    assert last == pytest.approx(1.3)
 
 
 def test_growth_is_shown_as_a_table_and_a_plot(tmp_path):
     taken = {n: growth.Cost(5 + n / 1000, 4 + n / 500, 1e9 + 100 * n) for n in (100, 1000, 5000)}
     costs = {"crawl_import": taken, "filter": taken}
-    cells = "4.2 / 1.00 | 6.0 / 1.00 | 14.0 / 1.00 | 1.00 | 2.00"
+    cells = "4.2 / 1.00 | 6.0 / 1.00 | 14.0 / 1.00 | 1.00 | 1.00 | 2.00"
     assert growth.table(costs).splitlines()[2:] == [f"| crawl-import | {cells} |", f"| filter | {cells} |"]
     growth.plot(costs, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 5000

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,11 +20,12 @@ import typer.main
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from benchmarks.filter_quality import run_on_labelled_set
 from pipeline.cli import COMMANDS, STUDIES, app
 from pipeline.params import Params, Section, flatten, read_yaml
 from pipeline.sources.builtin import BuiltinRecipe
 from tests.conftest import ROOT
-from tests.documents import NOT_RUN, blocks, documents, inline, split
+from tests.documents import NOT_RUN, RUN_IN_THEIR_ORDER, blocks, documents, inline, split
 
 # Programs of the system and of other makers, which the tests take on trust.
 TRUSTED = {"cd", "source", "export", "createdb", "pip", "nvidia-smi"}
@@ -60,6 +63,16 @@ def test_commands_are_what_their_programs_take(document: Path) -> None:
     # Running text may name a command without what it is given.
     faults += [min((fault([*words, *["lr=1"] * more]) for more in range(3)), key=len) for words in inline(text)]
     assert not any(faults), "\n".join(filter(None, faults))
+
+
+@each_document
+def test_commands_stand_where_they_are_looked_for(document: Path) -> None:
+    """A block of another kind, or in a document that tests/e2e/test_documents.py does not read, would never be run."""
+    text = document.read_text()
+    assert set(re.findall(r"^ *```(\w+)", text, re.MULTILINE)) <= {"sh", "yaml", "json", "text", "mermaid"}
+    assert re.findall(r"^ +```sh", text, re.MULTILINE) == []
+    if str(document.relative_to(ROOT)) not in (*RUN_IN_THEIR_ORDER, "docs/crawling.md"):
+        assert [block.commands for block in blocks(text) if not block.marks & NOT_RUN] == []
 
 
 @pytest.mark.parametrize("example", [one for some in {**COMMANDS, **STUDIES}.values() for one in some])
@@ -103,8 +116,10 @@ def check(command: list[str]) -> None:
             assert {word.split("=")[0] for word in words if "=" in word} <= variables, "no such variable"
         case ["python", "-m", "pytest", *words]:
             assert all(word.startswith("-") or (ROOT / word).exists() for word in words), "no such tests"
+        case ["python", "-m", "benchmarks.filter_quality" | "benchmarks.filter_vs_peers", *words]:
+            take_arguments(partial(run_on_labelled_set, None, lambda *_: {}), words)
         case ["python", "-m", module, *words] if module.startswith(("benchmarks.", "tests.")):
-            take_arguments(module, words)
+            take_arguments(import_module(module).main, words)
         case ["python", "-m", module, *_]:
             assert find_spec(module), "no such module"
         case ["python", "-c", code]:
@@ -129,8 +144,8 @@ def take(command: Any, words: list[str]) -> None:
         command.make_context(command.name, words)
 
 
-def take_arguments(module: str, words: list[str]) -> None:
-    """Raise unless the main of a module of the project takes the words; it does nothing but read them."""
+def take_arguments(main: Callable[[], None], words: list[str]) -> None:
+    """Raise unless the main of one of the project's modules takes the words; it does nothing but read them."""
 
     class ReadError(Exception):
         pass
@@ -143,7 +158,7 @@ def take_arguments(module: str, words: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(argparse.ArgumentParser, "parse_args", read)
         with pytest.raises(ReadError):
-            import_module(module).main()
+            main()
 
 
 def take_dvc(words: list[str]) -> None:
@@ -178,8 +193,13 @@ def test_what_is_wrong_is_found() -> None:
             "dvc exp run -S lr=abc",
             "dvc exp run -S ngv=1",
         ),
-        *("make cake", "make study FROM=--quick", "python -m pytest tests/none.py", "git checkout --nonsense"),
-        *("python -m benchmarks.none", "python -m benchmarks.recipes --face x", "python -m tests.e2e.chaos --round 3"),
+        *("make cake", "make study FROM=--quick", "python -m pytest tests/none.py"),
+        *(
+            "python -m benchmarks.none",
+            "python -m benchmarks.filter_quality",
+            "python -m benchmarks.recipes --fases x",
+            "python -m tests.e2e.chaos --rounds few",
+        ),
         *("git psuh", "mlflow serve", "dask wrker", "frobnicate"),
     )
     assert [command for command in wrong for words in split(command) if not fault(words)] == []

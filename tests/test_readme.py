@@ -1,5 +1,6 @@
 """README.md names the targets that matter, and is finished; the rest is as for all documents: test_documents.py."""
 
+import json
 import re
 from pathlib import Path
 
@@ -19,3 +20,26 @@ def test_make_targets_exist(readme: str, root: Path) -> None:
 
 def test_no_figure_is_left_to_fill_in(readme: str) -> None:
     assert re.findall(r"@[A-Z_]+@|TBD|TODO", readme) == []
+
+
+def test_the_headline_is_what_the_committed_run_came_to(readme: str, root: Path) -> None:
+    figures = json.loads((root / "metrics/evaluate.json").read_text())
+    (row,) = (line for line in readme.splitlines() if line.startswith("| built-in faces, 5 epochs"))
+    said = re.findall(r"KID×1000 (\d+) ± (\d+) against the raw holdout", row)
+    assert said == [(f"{figures['kid_lite0_raw']:.0f}", f"{figures['kid_lite0_raw_se']:.0f}")]
+
+
+def test_scale_counts_with_what_growth_measured(root: Path) -> None:
+    def each(document: str) -> dict[str, str]:
+        lines = (root / "docs" / document).read_text(encoding="utf-8").splitlines()
+        rows = [
+            line.strip("| ").split(" | ") for line in lines if re.match(r"\| (crawl-import|filter|resize) \|", line)
+        ]
+        return {
+            row[0]: row[1 if document == "scale.md" else -1].removesuffix(" ms")
+            for row in rows
+            if "ms" in row[1] or "/" in row[1]
+        }
+
+    assert each("scale.md") == each("reliability.md")
+    assert len(each("scale.md")) == 3

@@ -1,6 +1,7 @@
 """Against a real MLflow store, as in test_tracking.py; tests/e2e/test_ui_in_a_browser.py looks at the page."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -48,6 +49,26 @@ def test_the_view_has_the_headline_figures_and_the_settings_that_differ(
     assert [line["metricKey"] for line in lines] == ["curves/lossD", "curves/lossG", "curves/quick_kid"]
     assert [(point.step, point.value) for point in points] == [(10, 0.2), (20, 0.2)]
     assert (samples["imageKeys"], samples["step"]) == (["train samples"], 30)
+
+
+def test_runs_that_a_kill_left_open_are_marked(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    code = (
+        "import os, signal\nfrom pathlib import Path\nfrom pipeline.params import load_params\n"
+        f"from pipeline.tracking import stage_run\nwith stage_run('train', load_params(Path('{root}/params.yaml'))):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+
+    def states() -> set[str]:
+        with open_store() as (client, experiment_id):
+            return {run.info.status for run in client.search_runs([experiment_id])}
+
+    assert states() == {"RUNNING"}
+    prepare()
+    assert states() == {"KILLED"}
 
 
 @pytest.fixture

@@ -240,7 +240,9 @@ def study_plot(levels: Sequence[Level], path: Path) -> None:
         axes.set_xticks(range(len(arms)), [arm.name for arm in arms])
         axes.set_title(f"{level.dirt:.0%} dirt")
         axes.grid(axis="y", alpha=0.3)
-    figure.axes[0].set_ylabel("KID×1000, pristine holdout (lower is better):\neach seed; the mean and its 95 % interval")
+    figure.axes[0].set_ylabel(
+        "KID×1000, pristine holdout (lower is better):\neach seed; the mean and its 95 % interval"
+    )
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=100)
 

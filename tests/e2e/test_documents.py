@@ -12,11 +12,9 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.codec import encode_png
 from pipeline.sources.builtin import draw
-from tests.documents import NOT_RUN, blocks
+from tests.documents import NOT_RUN, RUN_IN_THEIR_ORDER, blocks
 from tests.e2e.project import Project
 
-# The command of crawling.md is run by test_crawl.py, which has a server.
-DOCUMENTS = ("README.md", "docs/own_faces.md", "docs/filter_page.md", "docs/experiments.md", "docs/team.md")
 # What make does is done here already, and there is no .venv in a copy.
 SKIPPED = {"make", "source"}
 
@@ -69,7 +67,7 @@ def test_every_command_runs(
     monkeypatch.chdir(copy.folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     done = set()
-    for document in DOCUMENTS:
+    for document in RUN_IN_THEIR_ORDER:
         for block in blocks((root / document).read_text(encoding="utf-8")):
             for words in [] if block.marks & NOT_RUN else block.commands:
                 command = tuple(map(stand_ins, words))
