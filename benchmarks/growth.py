@@ -207,7 +207,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         costs = measure(sorted(arguments.sizes), Path.cwd(), Path(folder))
     print(table(costs))
-    if arguments.sizes == list(SIZES):
+    if tuple(arguments.sizes) == SIZES:
         plot(costs, PLOT)
     largest = max(arguments.sizes)
     print(

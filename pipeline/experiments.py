@@ -15,8 +15,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TextIO
 
-from filelock import FileLock
-
 from pipeline import paths
 from pipeline.digest import file_digest
 from pipeline.errors import StageError
@@ -79,8 +77,8 @@ def _said(command: Sequence[str], revision: str) -> bytes:
             reversed(told.stderr.decode(errors="replace").strip().splitlines()), f"it ended with {told.returncode}"
         )
         raise StageError(
-            f"the experiment of commit {revision[:7]} is there without what it made ({fault}); `dvc exp remove NAME` "
-            "forgets it, and it is run anew"
+            f"the experiment of commit {revision[:7]} is there without what it made ({fault}); 'git for-each-ref "
+            f"--points-at {revision[:7]} refs/exps' has its name, and after 'dvc exp remove NAME' it is run anew"
         )
     return told.stdout
 
@@ -132,10 +130,9 @@ class Experimenter:
     def _start(self, command: Sequence[str], threads: int, log: TextIO) -> subprocess.Popen[str]:
         """Return a process of dvc that has begun with its first stage, or ended; log takes what it said till then.
 
-        One at a time begins, of all studies of this checkout: dvc stashes an experiment in the main checkout, and then
-        takes the first that it finds.
+        One at a time begins: dvc stashes an experiment in the main checkout, and then takes the first that it finds.
         """
-        with self._starting, FileLock(paths.state_dir() / LOGS / "start.lock"):
+        with self._starting:
             if self._closed:
                 raise StageError("stopped")
             process = subprocess.Popen(

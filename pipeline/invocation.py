@@ -41,15 +41,12 @@ def process_key(process: psutil.Process) -> str:
 
 
 def _here() -> str:
-    """Return what tells this machine, and this container, from others that have the same name.
-
-    Of a team's MLflow server they share the runs, and none can see whether another's process lives.
-    """
+    """Return this machine's name and id: of a team's MLflow server two machines may share the name."""
     try:
         machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except OSError:  # a container may have none
         machine = ""
-    return f"{socket.gethostname()} {machine} {Path('/proc/self/ns/pid').readlink()}"
+    return f"{socket.gethostname()} {machine}".rstrip()
 
 
 def _start(pid: int) -> str:
@@ -60,7 +57,7 @@ def _start(pid: int) -> str:
 def is_gone(key: str) -> bool:
     """Whether the process with that key has ended; False for one that ran elsewhere."""
     where, pid, started = key.rsplit("/", 2)
-    if where != _here():
+    if where not in (_here(), socket.gethostname()):  # the second, because the id was not always in it
         return False
     try:
         process = psutil.Process(int(pid))

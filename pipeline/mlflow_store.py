@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from pipeline import paths
-from pipeline.errors import StoreError
+from pipeline.errors import ParamsError, StoreError
 from pipeline.messages import shown, without_secrets
 
 if TYPE_CHECKING:
@@ -96,11 +96,13 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow import MlflowClient
 
-    state = paths.state_dir()
+    state, database = paths.state_dir(), _database()
+    if database and not database.exists() and not (paths.PARAMS.exists() or paths.DVC_YAML.exists()):
+        raise ParamsError(f"{paths.PARAMS} is missing; run from the project's root")  # no store is made elsewhere
     state.mkdir(exist_ok=True)
     with FileLock(state / "mlflow.lock"):
         try:
-            if database := _database():
+            if database:
                 _make_whole(database)
             client = MlflowClient(tracking_uri())
             experiment_id = _experiment_id(client)

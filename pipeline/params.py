@@ -266,11 +266,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def require_project() -> None:
-    """Raise ParamsError unless this folder is the root of a project: an MLflow store shall be made nowhere else."""
-    read_yaml(paths.PARAMS)
-
-
 def validate(model: type[Model], content: Mapping[str, Any], origin: Path) -> Model:
     """Return content as a model; ParamsError that names every wrong key, what it was and what it may be."""
     try:

@@ -10,26 +10,26 @@ Resumable: an experiment's name holds a digest of all that decides its result, a
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
 from pipeline.experiments import Experimenter, digests_of, experiment_name, figures_of, find_experiment
-from pipeline.params import Params, read_yaml, validate
+from pipeline.params import Params, Section, flatten, read_yaml, validate
 from pipeline.reports.study import CLEANED, PRISTINE, RAW, Arm, Level
 from pipeline.sources.builtin import COPIES, BuiltinRecipe
 
 STUDY = "cleaning"
 RECIPE = Path("data/builtin.yaml")
+MODELS: dict[Path, type[Section]] = {paths.PARAMS: Params, RECIPE: BuiltinRecipe}
 
 PRISTINE_RULER, RAW_RULER = "holdout_pristine.npy", "holdout_raw.npy"
 
@@ -98,31 +98,41 @@ class _Data:
 def _require_valid(settings: Mapping[str, str]) -> None:
     """Raise ParamsError for settings that params.yaml and the recipe may not have, or that are the study's to make.
 
-    Before any work: dvc would start each training, and each would fail.
+    Before any work: dvc would start each training, and each would fail. On copies, as dvc itself sets them: it knows
+    many spellings of one key.
     """
-    of_arms = {name for arm in ARMS.values() for name in arm}
-    contents = {str(paths.PARAMS): read_yaml(paths.PARAMS), str(RECIPE): read_yaml(RECIPE)}
-    for setting, value in settings.items():
-        file, _, key = setting.rpartition(":")
-        if file not in ("", str(RECIPE)):
-            raise ParamsError(f"{setting}: write KEY for params.yaml, and {RECIPE}:KEY for the recipe")
-        fixed = {"kind", "dirt"} if file else {"seed", "num_epochs", "dataroot", *of_arms}
-        if SETTINGS.get(setting) != value and fixed & {key, key.partition(".")[0]}:
-            raise ParamsError(
-                f"{setting} is for the study to set: it is what its arms are, or what they have in common"
-            )
-        *sections, name = key.split(".")
-        section: Any = contents[file or str(paths.PARAMS)]
-        for each in sections:
-            section = section.get(each) if isinstance(section, dict) else None
-        if not isinstance(section, dict) or name not in section:
-            raise ParamsError(f"{setting}: there is no such setting")
-        try:
-            section[name] = YAML(typ="safe", pure=True).load(value)
-        except YAMLError:
-            raise ParamsError(f"{setting}: {value!r} is no value") from None
-    validate(Params, contents[str(paths.PARAMS)], paths.PARAMS)
-    validate(BuiltinRecipe, contents[str(RECIPE)], RECIPE)
+    from dvc.exceptions import DvcException
+    from dvc.utils.cli_parse import to_path_overrides
+    from dvc.utils.hydra import apply_overrides
+
+    with TemporaryDirectory() as folder:
+        for file, overrides in to_path_overrides([f"{key}={value}" for key, value in settings.items()]).items():
+            if Path(file) not in MODELS:
+                raise ParamsError(f"-S {file}:…: settings are in {paths.PARAMS}, and in {RECIPE}")
+            copy = Path(folder) / Path(file).name
+            shutil.copy(file, copy)
+            try:
+                apply_overrides(copy, overrides)
+            except DvcException as fault:
+                raise ParamsError(f"-S {' -S '.join(overrides)}: {fault.__cause__ or fault}") from None
+            before, after = read_yaml(Path(file)), read_yaml(copy)
+            validate(MODELS[Path(file)], after, Path(file))
+            known, wanted = flatten(before), flatten(after)
+            fixed = {key for key in _fixed(Path(file)) & wanted.keys() if wanted[key] != known.get(key)}
+            if fixed or (Path(file) == RECIPE and before["dirt"] != after["dirt"]):
+                taken = min(fixed, default="dirt")
+                raise ParamsError(
+                    f"{taken} is for the study to set: it is what its arms are, or what they have in common"
+                )
+
+
+def _fixed(file: Path) -> set[str]:
+    """Return the keys of a file that are the study's to set."""
+    return (
+        {"kind"}
+        if file == RECIPE
+        else {"dataroot", "seed", "num_epochs", *(key for arm in ARMS.values() for key in arm)}
+    )
 
 
 def dirt_settings(recipe: BuiltinRecipe, level: float, arm: str) -> dict[str, str]:
@@ -206,12 +216,12 @@ def _make_data(
             # In a thread, which goes on reading what dvc says while it is interrupted.
             name = experiment_name(title, settings)
             revision = pool.submit(_ensure, experimenter, name, settings, cores, "resize").result()
+            faces, digests = int(figures_of(revision, "resize")["train"]), digests_of(revision, paths.FACES)
         except StageError as fault:
             failures.append(str(fault))
             say(str(fault))
             continue
-        faces = int(figures_of(revision, "resize")["train"])
-        data[dirt, arm] = _Data(settings, faces, digests_of(revision, paths.FACES))
+        data[dirt, arm] = _Data(settings, faces, digests)
         say(f"{title}: {faces} faces to train on")
     return data, failures
 

@@ -19,7 +19,6 @@ from pipeline.errors import ParamsError, StageError
 from pipeline.faults import faults
 from pipeline.messages import without_credentials
 from pipeline.mlflow_store import open_store, tracking_uri
-from pipeline.params import require_project
 from pipeline.runs import differing_settings, past_invocations
 from pipeline.tracking import CURVES, SAMPLES, mark_dead_runs
 
@@ -104,7 +103,6 @@ def require_free(host: str, port: int) -> None:
 
 def serve() -> None:
     """Become `mlflow ui`; further arguments (`--port 5001`) are passed on."""
-    require_project()
     server = tracking_uri()
     if server.startswith(("http://", "https://")):
         tell(without_credentials(server).rstrip("/"))

@@ -27,6 +27,6 @@ def measured(imports: str, code: str, *arguments: object) -> tuple[list[Any], in
     program = PROGRAM.format(imports=imports, code=code)
     command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", program, *map(str, arguments)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert (run.returncode, run.stderr) == (0, "")
+    assert (run.returncode, run.stderr) == (0, ""), run.stderr
     *told, peak = map(json.loads, run.stdout.splitlines())
     return told, peak

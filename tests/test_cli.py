@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -442,7 +441,7 @@ def test_a_place_that_can_not_be_written_is_named(tmp_path: Path, root: Path, mo
     assert dcgan("soil", "faces", "plain/soiled") == (1, "dcgan: plain can't be read or written: File exists\n")
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("signum", "code"), [(15, 143), (1, 129)])
 def test_a_command_that_is_ended_leaves_nothing_half_made(
     root: Path, tmp_path: Path, picture: np.ndarray, save: Callable[..., bytes], signum: int, code: int
 ) -> None:
@@ -450,12 +449,14 @@ def test_a_command_that_is_ended_leaves_nothing_half_made(
     (tmp_path / "faces").mkdir()
     for number in range(3000):
         (tmp_path / f"faces/{number}.png").write_bytes(save(picture, "PNG") if number < 1 else b"no picture")
-    program = "from pipeline.cli import app; app()"
+    # Under nohup, as of a long run of tests, SIGHUP is ignored, and should be.
+    program = f"import signal; signal.signal({signum}, signal.SIG_DFL); from pipeline.cli import app; app()"
     command = [sys.executable, "-c", program, "soil", "faces", "soiled"]
     with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, stderr=-1) as process:
         while not list(tmp_path.glob(".soiled.*/set/images/*")):
             assert process.poll() is None
             time.sleep(0.001)
         process.send_signal(signum)
-    assert process.returncode == code
+        said = process.stderr.read()
+    assert process.returncode == code, said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces", "params.yaml"]

@@ -20,6 +20,7 @@ GOOD = zlib.compress(b"".join(b"\0" + bytes(48) for _ in range(16)))
 BOMB = zlib.compress(bytes(10**8), 9)
 IMPORTS = """
 import time
+from pathlib import Path
 from pipeline.codec import DecodeError, decode, decode_trusted
 """
 READ_ALL = """

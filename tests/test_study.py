@@ -206,7 +206,7 @@ def test_an_unknown_arm_is_refused_before_any_work(acted: Acted) -> None:
     ],
 )
 def test_what_the_study_itself_sets_is_refused(acted: Acted, setting: tuple[str, str]) -> None:
-    with pytest.raises(ParamsError, match=f"{setting[0]} is for the study to set"):
+    with pytest.raises(ParamsError, match=r"^(filter.enabled|dirt|seed|dataroot) is for the study to set"):
         run_study(replace(SMALL, settings={**SMALL.settings, setting[0]: setting[1]}), jobs=2, say=lambda _: None)
     assert acted.runs == []
 
@@ -214,15 +214,19 @@ def test_what_the_study_itself_sets_is_refused(acted: Acted, setting: tuple[str,
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("ngff", "32", "ngff: there is no such setting"),
-        ("lr.more", "1", "lr.more: there is no such setting"),
+        ("ngff", "32", "-S .*ngff=32.*: Could not override 'ngff'"),
+        ("lr.more", "1", "-S .*lr.more=1"),
         ("lr", "fast", "params.yaml: lr: input should be a valid number"),
-        ("lr", "[1", r"lr: '\[1' is no value"),
+        ("lr", "2020-13-45", "params.yaml: lr: input should be a valid number"),
+        ("batch_size", "0x40", "params.yaml: batch_size: input should be a valid integer"),
+        ("lr", "[1", r"-S .*lr=\[1"),
         ("data/builtin.yaml:size", "7", "data/builtin.yaml: size"),
+        ("other.yaml:size", "7", "-S other.yaml:…: settings are in params.yaml, and in data/builtin.yaml"),
         # Spellings of dvc's that would set what an arm is behind its back.
-        ("params.yaml:filter.enabled", "false", "write KEY for params.yaml"),
-        ("./data/builtin.yaml:dirt.blur", "0.2", "write KEY for params.yaml"),
-        ("++filter.enabled", "false", r"\+\+filter.enabled: there is no such setting"),
+        ("params.yaml:filter.enabled", "false", "filter.enabled is for the study to set"),
+        ("./data/builtin.yaml:dirt.blur", "0.2", "dirt is for the study to set"),
+        ("++filter.enabled", "false", "filter.enabled is for the study to set"),
+        ("filter", "{enabled: false}", "filter.enabled is for the study to set"),
     ],
 )
 def test_settings_are_checked_before_any_work(acted: Acted, key: str, value: str, message: str) -> None:
@@ -242,3 +246,12 @@ def test_all_are_named_before_the_first_is_trained(acted: Acted, monkeypatch: py
     monkeypatch.setattr(study, "experiment_name", name)
     run_study(SMALL, jobs=2, say=lambda _: None)
     assert trained == [0] * (3 + 2 * 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("train.augment", "{cutout: false}"), ("scheduler", "tcp://host:8786"), ("filter.tone_all", ""), ("lr", "1e-4")],
+)
+def test_what_dvc_takes_is_taken(acted: Acted, key: str, value: str) -> None:
+    run_study(replace(SMALL, settings={**SMALL.settings, key: value}), jobs=2, say=lambda _: None)
+    assert all(settings[key] == value for settings in acted.settings.values())

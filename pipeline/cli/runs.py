@@ -20,11 +20,9 @@ def runs(
     most: Annotated[int, typer.Option("--most", "-n", min=1, max=50_000, help="How many, the newest first.")] = 20,
 ) -> None:
     """List what was run: stages, figures, and the settings that differ; * marks the run whose results are here now."""
-    from pipeline.params import require_project
     from pipeline.runs import past_invocations, table
 
     with faults():
-        require_project()
         found = past_invocations(most)
     typer.echo(table(found) if found else "nothing was run yet; run 'dvc repro'")
 
@@ -56,11 +54,9 @@ def promote(
     most_faces: Annotated[int, typer.Option(min=1, help="What one request to the served model may ask for.")] = 256,
 ) -> None:
     """Make a run's generator the champion that MLflow serves, if its KID beats the champion's beyond the error."""
-    from pipeline.params import require_project
     from pipeline.registry import promote as made_champion
 
     with faults():
-        require_project()
         says = made_champion(run, most_faces)
     typer.echo(says)
 

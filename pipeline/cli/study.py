@@ -63,9 +63,10 @@ def cleaning(
     # children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with faults():
+        params = flatten(read_yaml(paths.PARAMS))  # which may be edited meanwhile
         levels, failures = run_study(form, jobs, typer.echo)
         if any(one.outcomes for level in levels for one in level.arms):
-            typer.echo("\n" + write_study(levels, form.settings, flatten(read_yaml(paths.PARAMS)), form.folder))
+            typer.echo("\n" + write_study(levels, form.settings, params, form.folder))
             typer.echo(f"{form.folder}/study.md, study.json, study.png")
         if failures:
             raise StageError("\n  ".join([f"{len(failures)} failed; the same command tries them again:", *failures]))

@@ -68,5 +68,5 @@ def test_a_study_is_tracked_leaves_the_files_alone_and_runs_nothing_twice(new_pr
     failed = project.run(*STUDY, *SETTINGS, "--arm", "raw", "--set-param", "batch_size=5000", fails=True)
     assert "2 failed; the same command tries them again" in failed
     log = Path(failed.rsplit("; see ", 1)[1].splitlines()[0])
-    assert "train: " in log.read_text(encoding="utf-8")
+    assert "do not fill one batch" in log.read_text(encoding="utf-8")
     assert json.loads((project.folder / "out/study.json").read_text()) == study, "nothing came of it"
