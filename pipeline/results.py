@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -96,7 +96,7 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     except FileNotFoundError as fault:
         raise StageError(f"{name} ({origin}) has no results: {fault.filename or fault} is missing there") from None
     stages = read_yaml(lock)["stages"]
-    if stale := _stale(stages):
+    if stale := _stale(project, stages):
         raise StageError(
             f"{name} ({origin}) is half made: {stale} has not run since what it reads changed, so that settings and "
             "figures belong to different runs; 'dvc repro' makes the rest"
@@ -125,16 +125,29 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     return results._replace(generator=generator)
 
 
-def _stale(stages: Mapping[str, Any]) -> str | None:
-    """Return a stage of dvc.lock that read another version of an output than is there, None where there is none.
-
-    Of a file in a folder that is an output, as train.npy, dvc.lock has no digest to compare with.
-    """
+def _stale(project: DVCFileSystem, stages: Mapping[str, Any]) -> str | None:
+    """Return a stage of dvc.lock that read another version of an output than is there, None where there is none."""
     made = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
     for name, stage in stages.items():
-        if any(made.get(dep["path"], dep.get("md5")) != dep.get("md5") for dep in stage.get("deps", [])):
-            return str(name)
+        for dep in stage.get("deps", []):
+            digest = made.get(dep["path"]) or _digest_in_folder(project, dep["path"], made)
+            if digest not in (None, dep.get("md5")):
+                return str(name)
     return None
+
+
+def _digest_in_folder(project: DVCFileSystem, path: str, outs: Iterable[str]) -> str | None:
+    """Return DVC's digest of a file in an output that is a folder, of which dvc.lock has that of the whole alone.
+
+    None for other files, and where DVC's cache no longer holds the folder's list.
+    """
+    if not any(Path(path).is_relative_to(out) for out in outs):
+        return None
+    try:
+        digest: str = project.info(path)["dvc_info"]["md5"]
+    except Exception:  # DVC raises this and that
+        return None
+    return digest
 
 
 def _raw_holdout(project: DVCFileSystem) -> str | None:

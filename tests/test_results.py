@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ DVC_YAML = """stages:
     cmd: cp weights.safetensors models/generator.safetensors
     deps:
     - weights.safetensors
+    - data/faces/SHA256SUMS
     params:
     - nz
     - lr
@@ -194,14 +196,23 @@ def test_known_but_without_results(made: Made, tmp_path: Path, params: Params) -
         find_results("bare", tmp_path / "0")
 
 
-def test_a_stage_that_was_run_alone_is_no_result(made: Made, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stale", "change"),
+    [
+        pytest.param("evaluate", lambda stages: stages["train"]["outs"][0], id="a file"),
+        pytest.param("train", lambda stages: stages["train"]["deps"][0], id="a file in a folder"),
+    ],
+)
+def test_a_stage_that_was_run_alone_is_no_result(
+    made: Made, tmp_path: Path, stale: str, change: Callable[[dict], dict]
+) -> None:
     lock = Path("dvc.lock").read_text()
-    trained_anew = read_yaml(Path("dvc.lock"))
-    trained_anew["stages"]["train"]["outs"][0]["md5"] = "f" * 32
-    Path("dvc.lock").write_text(json.dumps(trained_anew))
+    changed = read_yaml(Path("dvc.lock"))
+    change(changed["stages"])["md5"] = "f" * 32
+    Path("dvc.lock").write_text(json.dumps(changed))
     try:
         with pytest.raises(
-            StageError, match=r"workspace \(what is here now\) is half made: evaluate has not run since"
+            StageError, match=rf"workspace \(what is here now\) is half made: {stale} has not run since"
         ):
             find_results("workspace", tmp_path / "0")
     finally:
