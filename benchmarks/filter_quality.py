@@ -58,6 +58,12 @@ def rejects(labels: list[Label], dropped: set[str]) -> tuple[Counter[str], Count
     return found, missed, wrong
 
 
+LEGEND = """
+recall: the share of those to be dropped that were; of a pair of copies, either of the two. wrong: dropped or changed,
+though to be kept as they are. touched: repaired. dB: what repairs gained, towards the undamaged originals.
+"""
+
+
 def reject_score(found: Counter[str], missed: Counter[str], wrong: Counter[str]) -> tuple[float, float, float]:
     """Return precision, recall and F1 of what rejects() counted."""
     true = found.total()
@@ -126,6 +132,7 @@ def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
         gain = f"{np.mean(gains[kind]):+7.2f}" if kind in gains else " " * 7
         told = ", ".join(f"{reason} {n}" for reason, n in reasons[kind].most_common())
         print(f"{kind:20} {count:5} {recalled} {wrong[kind]:6} {touched[kind]:8} {gain}  {told}")
+    print(LEGEND)
     return {
         "f1": round(f1, 4),
         "precision": round(precision, 4),
@@ -161,6 +168,8 @@ def run_on_labelled_set(doc: str | None, figures: Callable[[Path, Path, int], di
     parser.add_argument("path", type=Path)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.path.suffix != ".zip" and not (arguments.path / "labels.csv").exists():
+        parser.error(f"{arguments.path} holds no labels.csv; 'dcgan soil' makes such a set")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         print(json.dumps(figures(labelled_set(arguments.path, work), work, arguments.workers)))

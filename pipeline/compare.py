@@ -93,6 +93,9 @@ def cautions(left: Results, right: Results) -> list[Caution]:
     if any(key.startswith("filter.") and key != "filter.cache_days" for key in differing):
         says = "the filter settings differ: figures against the clean ruler do not compare, those against the others do"
         found.append(Caution(says, clean_only=True))
+    elif None not in (left.clean, right.clean) and left.clean != right.clean:  # as by other code of the filter
+        says = "the clean holdouts are other faces: figures against them do not compare, those against the others do"
+        found.append(Caution(says, clean_only=True))
     if None not in holdouts:
         if len(holdouts) > 1:
             found.append(Caution("the raw holdouts are other faces: no figures compare", clean_only=False))
@@ -106,6 +109,11 @@ def cautions(left: Results, right: Results) -> list[Caution]:
     return found
 
 
+def _rank(one: Difference) -> tuple[bool, bool, bool]:
+    """KID by the raw ruler, by which settings are judged, first; the floors, which are of no generator, last."""
+    return "_floor" in one.name, not one.name.startswith("kid_lite0_raw"), not one.name.startswith("kid")
+
+
 def told(left: Results, right: Results) -> str:
     """Return the comparison as text."""
     doubts, settings = cautions(left, right), differing_settings(left, right)
@@ -114,8 +122,7 @@ def told(left: Results, right: Results) -> str:
     lines += [[key, *values, "", ""] for key, values in settings.items()]
     lines += [["no setting differs", "", "", "", ""]] if not settings else []
     lines.append(BLANK)
-    # KID, by which settings are judged, first; the floors, which are of no generator, last.
-    found = sorted(differences(left, right), key=lambda one: ("_floor" in one.name, not one.name.startswith("kid")))
+    found = sorted(differences(left, right), key=_rank)
     zero = [one.name for one in found if not left.figures[one.name] and not right.figures[one.name]]
     for one in found:
         if one.name in zero:

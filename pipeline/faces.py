@@ -31,7 +31,12 @@ def load_faces(name: str, folder: Path = paths.FACES) -> Faces:
     sums = folder / SUMS
     if sums.exists() and sum_line(path) not in sums.read_text(encoding="utf-8", errors="replace").splitlines():
         raise StageError(f"{path} is damaged, by {sums}; remove it, and 'dvc repro' brings it back")
-    faces: Faces = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        faces: Faces = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as fault:  # cut off, in a folder without sums
+        raise StageError(
+            f"{path} is damaged, by its size ({fault}); remove it, and 'dvc repro' brings it back"
+        ) from None
     return faces
 
 

@@ -61,7 +61,7 @@ def forget(names: Sequence[str]) -> str:
         with open_crawl_store(store_folder()) as store:
             removed = store.forget(ids, urls)
     lines = [
-        f"{len(added)} names added to {paths.TAKEDOWN}; commit it. From the next import on they are out: dvc repro",
+        f"{len(added)} more in {paths.TAKEDOWN}; commit it. From the next import on they are out: dvc repro",
         *(f"  {printable(name)}" for name in added),
         f"{removed} files removed from {store_folder()}",
     ]
@@ -190,7 +190,8 @@ def _models(invocations: Sequence[Invocation], ids: set[str]) -> list[str]:
 
 def _copies(invocations: Sequence[Invocation], versions: Sequence[tuple[str, str]], repo: Repo | None) -> list[str]:
     """Return where copies may be, each with the command that removes it; none of them is run."""
-    remotes = sorted(repo.config["remote"]) if repo else []
+    # Of a clone, DVC takes the cache of where it came from for a remote: to empty that is for its owner.
+    remotes = sorted(set(repo.config["remote"]) - {"auto-generated-upstream"}) if repo else []
     suspects = [run_id for one in invocations if one.met is not False for run_id in one.run_ids]
     lines = [
         "Copies, and what removes them, in this order",

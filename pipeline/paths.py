@@ -17,6 +17,7 @@ CLEAN = Path("data/clean")
 VERDICTS = Path("data/verdicts.parquet")
 FACES = Path("data/faces")
 HOLDOUT_RAW = FACES / "holdout_raw.npy"
+HOLDOUT_CLEAN = FACES / "holdout_clean.npy"
 
 GENERATOR = Path("models/generator.safetensors")
 GENERATOR_LIVE = Path("models/generator_live.safetensors")

@@ -7,6 +7,7 @@ missing it says so, and not what to do.
 
 from __future__ import annotations
 
+import argparse
 import os
 import stat
 import sys
@@ -62,9 +63,13 @@ def _fault(path: Path) -> str | None:
 
 
 def main() -> None:
-    """Check the dataroot of params.yaml: exit code 0, 1 where DVC can't hash it, 2 for bad params."""
+    """Check the dataroot of params.yaml, or another: exit code 0, 1 where DVC can't hash it, 2 for bad params."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("dataroot", nargs="?", type=Path, help="another than that of params.yaml")
     try:
-        require_hashable(Path(load_params().dataroot))
+        dataroot = parser.parse_args().dataroot or Path(load_params().dataroot)
+        require_hashable(dataroot)
+        print(f"dataroot {shown(dataroot)}: DVC can read it")
     except (ParamsError, StageError) as fault:
         print(shown(fault), file=sys.stderr)
         sys.exit(2 if isinstance(fault, ParamsError) else 1)

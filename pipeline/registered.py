@@ -20,6 +20,8 @@ def weights_file(source: str) -> Iterator[Path]:
     Of a URI it is a copy that lasts as long as the block. Raises ParamsError where the registry has no such model,
     StageError where that holds no weights of this project or MLflow does not answer.
     """
+    if source.startswith("models:") and not source.startswith(SCHEME):
+        raise ParamsError(f"{source} is no model; they are written models:/NAME@ALIAS or models:/NAME/VERSION")
     if not source.startswith(SCHEME):
         yield Path(source)
         return
@@ -52,4 +54,6 @@ def download(uri: str, folder: Path) -> Path:
     try:
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     except MlflowException as fault:
-        raise ParamsError(f"{uri} is not to be had from the registry of {tracking_uri()}: {fault}") from None
+        raise ParamsError(
+            f"{uri} is not to be had from the registry of {tracking_uri()}, where 'dcgan promote' puts them: {fault}"
+        ) from None

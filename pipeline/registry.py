@@ -131,7 +131,7 @@ def _register(client: MlflowClient, experiment_id: str, candidate: Results, fold
     metadata = read_weights(folder / serving.GENERATOR)[1]
     with warnings.catch_warnings():
         # The signature is written by hand, and to try it MLflow would load the model.
-        warnings.filterwarnings("ignore", "An input example was not provided")
+        warnings.filterwarnings("ignore", ".*An input example was not provided")  # which is coloured
         logged = Model.log(
             artifact_path=None,
             name="generator",

@@ -35,8 +35,8 @@ class Results(NamedTuple):
     name: as it was asked for; origin: what that turned out to be. params: the settings that the results were made with,
     by dotted names, those of another file than params.yaml behind its name and a colon. figures: metrics/evaluate.json.
     generator: a copy of the weights that were evaluated; samples: the picture that was logged, where the weights are
-    gone; holdout: the start of the SHA-256 of the raw holdout that they were measured against; imported: DVC's digest
-    of data/raw, which holds it; run_id: of an MLflow run. None for what is not to be had.
+    gone; holdout, clean: the start of the SHA-256 of the raw and of the clean holdout that they were measured against;
+    imported: DVC's digest of data/raw, which holds them; run_id: of an MLflow run. None for what is not to be had.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Results(NamedTuple):
     holdout: str | None = None
     imported: str | None = None
     run_id: str | None = None
+    clean: str | None = None
 
 
 def find_results(name: str, folder: Path) -> Results:
@@ -108,8 +109,8 @@ def _of_revision(name: str, folder: Path) -> Results | None:
         for key, value in values.items()
     }
     imported = {out["path"]: out.get("md5") for out in stages.get("crawl-import", {}).get("outs", [])}
-    holdout = _raw_holdout(project)
-    results = Results(name, origin, params, figures, None, None, holdout, imported.get(str(paths.RAW)))
+    raw, clean = _holdouts(project)
+    results = Results(name, origin, params, figures, None, None, raw, imported.get(str(paths.RAW)), clean=clean)
     generator, evaluated_one = folder / "generator.safetensors", str(_evaluated_generator(params))
     try:
         project.get_file(evaluated_one, str(generator))
@@ -150,13 +151,14 @@ def _digest_in_folder(project: DVCFileSystem, path: str, outs: Iterable[str]) ->
     return digest
 
 
-def _raw_holdout(project: DVCFileSystem) -> str | None:
-    """Return the digest of a revision's raw holdout, None where its checksums are no longer to be had."""
+def _holdouts(project: DVCFileSystem) -> tuple[str | None, str | None]:
+    """Return the digests of a revision's raw and clean holdouts, None where its checksums are no longer to be had."""
     try:
         sums = project.read_text(str(paths.FACES / SUMS))
     except Exception:  # DVC raises this and that where neither its cache nor a remote has the file
-        return None
-    return next((line[:DIGEST] for line in sums.splitlines() if line.endswith(f"  {paths.HOLDOUT_RAW.name}")), None)
+        return None, None
+    known = {name: digest[:DIGEST] for digest, _, name in (line.partition("  ") for line in sums.splitlines())}
+    return known.get(paths.HOLDOUT_RAW.name), known.get(paths.HOLDOUT_CLEAN.name)
 
 
 def _evaluated_generator(params: Mapping[str, str]) -> Path:
@@ -177,8 +179,9 @@ def _of_run(name: str, folder: Path) -> Results | None:
         child, params = evaluated[0], parent.data.params
         generator = _cached(child, str(_evaluated_generator(params)))
         samples = None if generator else _logged_samples(client, child.info.run_id, folder)
-        holdout = _inputs(child).get(str(paths.HOLDOUT_RAW))
-        return Results(name, origin, params, child.data.metrics, generator, samples, holdout, run_id=parent.info.run_id)
+        raw, clean = (_inputs(child).get(str(holdout)) for holdout in (paths.HOLDOUT_RAW, paths.HOLDOUT_CLEAN))
+        figures, run_id = child.data.metrics, parent.info.run_id
+        return Results(name, origin, params, figures, generator, samples, raw, run_id=run_id, clean=clean)
 
 
 def _find_run(client: MlflowClient, experiment_id: str, name: str) -> Run | None:

@@ -21,6 +21,7 @@ class Invocation(NamedTuple):
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     here: bool
+    run_id: str
 
 
 def past_invocations(most: int) -> list[Invocation]:
@@ -42,7 +43,11 @@ def past_invocations(most: int) -> list[Invocation]:
             started = datetime.fromtimestamp(parent.info.start_time / 1000).astimezone()
             name, status = str(parent.info.run_name), str(parent.info.status)
             is_here = parent.info.run_id == here
-            found.append(Invocation(name, started, status, stages, parent.data.params, parent.data.metrics, is_here))
+            found.append(
+                Invocation(
+                    name, started, status, stages, parent.data.params, parent.data.metrics, is_here, parent.info.run_id
+                )
+            )
     return found
 
 
@@ -58,7 +63,7 @@ def table(invocations: Sequence[Invocation]) -> str:
     A setting that an older invocation did not have yet is left blank there.
     """
     differing = differing_settings(invocations)
-    headings = ["", "name", "started", "status", "stages", "KID×1000", "precision", "recall", "img/s", "kept"]
+    headings = ["", "name", "id", "started", "status", "stages", "KID×1000", "precision", "recall", "img/s", "kept"]
     lines = [[*headings, *differing]]
     for one in invocations:
         figures = one.metrics
@@ -68,7 +73,14 @@ def table(invocations: Sequence[Invocation]) -> str:
         lines.append(
             [
                 "*" if one.here else "",
-                *(one.name, f"{one.started:%Y-%m-%d %H:%M}", one.status.lower(), " ".join(one.stages), kid),
+                *(
+                    one.name,
+                    one.run_id[:8],
+                    f"{one.started:%Y-%m-%d %H:%M}",
+                    one.status.lower(),
+                    " ".join(one.stages),
+                    kid,
+                ),
                 *(f"{figures[key]:.3f}" if key in figures else "" for key in ("precision", "recall")),
                 f"{figures['img_per_s']:.0f}" if "img_per_s" in figures else "",
                 f"{figures['kept_share']:.1%}" if "kept_share" in figures else "",

@@ -81,7 +81,7 @@ def soil(folder: Path, out: Path, share: float, seed: int, crawl: CrawlParams) -
             (root / name).mkdir(parents=True)
         clean, skipped = _take_in(units, root / "images", crawl.max_pixels)
         if not clean:
-            raise StageError(f"soil: none of the {len(skipped)} files in {folder} is a picture that can be read")
+            raise StageError(f"soil: of {len(skipped)} files in {folder} none is a picture that can be read")
         kinds = plan(len(clean), share, seed)
         rows = {number: [label] for number, label in enumerate(clean)}
         for number, kind in tqdm(sorted(kinds.items()), desc="soil", unit="img"):

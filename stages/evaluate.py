@@ -14,7 +14,7 @@ import torch
 from pipeline import paths
 from pipeline.atomic import write_json
 from pipeline.dcgan.device import choose_devices
-from pipeline.dcgan.sampling import load_evaluated, sample_noise
+from pipeline.dcgan.sampling import load_evaluated, require_alike, sample_noise
 from pipeline.digest import file_digest
 from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.belief import Beliefs, believe, load_discriminator
@@ -25,7 +25,7 @@ from pipeline.metrics.official import official_figures, read_inception
 from pipeline.metrics.rulers import load_enough, load_rulers
 from pipeline.metrics.scores import all_figures, summary
 from pipeline.params import load_params
-from pipeline.reports.evaluate_page import write_evaluate_page
+from pipeline.reports.evaluate_page import Counts, write_evaluate_page
 from pipeline.reports.grids import write_png
 from pipeline.reports.samples import draw_faces, evaluation_pictures
 from pipeline.tracking import stage_run
@@ -47,10 +47,14 @@ def main() -> None:
         nets = load_evaluated(params, device)
         netD = load_discriminator(paths.DISCRIMINATOR, device)
         rulers = {name: spread(faces, knobs.n_real) for name, faces in load_rulers().items()}
-        train = spread(load_enough("train"), knobs.n_real)
-        run.log_input(str(paths.HOLDOUT_RAW), file_digest(paths.HOLDOUT_RAW))  # what figures must share to compare
+        everything = load_enough("train")
+        train = spread(everything, knobs.n_real)
+        require_alike(nets, everything)
+        for ruler in (paths.HOLDOUT_RAW, paths.HOLDOUT_CLEAN):  # what figures must share to compare
+            run.log_input(str(ruler), file_digest(ruler))
 
-        z = sample_noise(knobs.n_generated, nets[""].nz, params.seed)
+        # Not by the seed itself: quick KID chose the best generator by that noise.
+        z = sample_noise(knobs.n_generated, nets[""].nz, params.seed + 1)
         drawn = {who: draw_faces(netG, z, f"draw {who}".rstrip()) for who, netG in nets.items()}
 
         backbone, cache = open_backbone(device, *train.shape[2:]), paths.state_dir() / "features"
@@ -73,7 +77,8 @@ def main() -> None:
             write_png(pixels, paths.PLOTS / f"{name}.png")
             run.log_image(pixels, name, step=0)
         beliefs = Beliefs(*(believe(netD, faces) for faces in (train, rulers["clean"], drawn[""])))
-        write_evaluate_page(figures, knobs, len(floor), pictures, beliefs, paths.PLOTS, paths.EVALUATE_PAGE)
+        counts = Counts(len(floor), len(train), len(everything), len(rulers["raw"]))
+        write_evaluate_page(figures, knobs, counts, pictures, beliefs, paths.PLOTS, paths.EVALUATE_PAGE)
         run.log_file(paths.EVALUATE_PAGE)
         run.log_parent_metrics(figures)
         seconds = time.monotonic() - began

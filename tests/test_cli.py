@@ -222,7 +222,7 @@ def test_bad_usage(words: list[str], weights: str) -> None:
 )
 def test_no_generator(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    expected = "dcgan: models/generator.safetensors is missing; run 'dvc repro train' first\n"
+    expected = "dcgan: models/generator.safetensors is missing; run 'dvc repro train' first, from the project's root\n"
     assert dcgan(*words) == (1, expected)
     assert list(Path().iterdir()) == []
 

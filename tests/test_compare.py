@@ -109,6 +109,14 @@ def test_one_raw_holdout_is_what_figures_need_to_compare() -> None:
     assert cautions(left, elsewhere) == []
 
 
+def test_other_clean_holdouts_spare_the_figures_against_the_raw_one() -> None:
+    left, right = (results(name)._replace(holdout="A", clean=name) for name in "AB")
+    (caution,) = cautions(left, right)
+    assert caution.clean_only
+    assert caution.says.startswith("the clean holdouts are other faces")
+    assert cautions(left, right._replace(clean=None)) == []
+
+
 def test_a_setting_that_changes_no_face_is_in_nobodys_way() -> None:
     assert cautions(results("A"), results("B", params={"crawl.delay": "1.0"})) == []
 

@@ -145,7 +145,7 @@ def test_a_revision(made: Made, tmp_path: Path, name: str, holds: str, origin: s
     assert found.params["recipe.yaml:count"] == "3"
     assert found.imported is not None
     assert found.imported.endswith(".dir")
-    assert found.holdout == HOLDOUT[:36]
+    assert (found.holdout, found.clean) == (HOLDOUT[:36], None)
     assert found.generator is not None
     assert found.generator.read_bytes() == made.weights[holds]
 

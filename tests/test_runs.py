@@ -75,7 +75,16 @@ def test_what_was_run_and_whose_results_are_here(
 
 
 def test_a_run_without_figures_has_blanks() -> None:
-    one = Invocation("quick", datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "FAILED", ["train"], {"lr": "0.1"}, {}, False)
+    one = Invocation(
+        "quick",
+        datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+        "FAILED",
+        ["train"],
+        {"lr": "0.1"},
+        {},
+        False,
+        "0123456789abcdef",
+    )
     heading, line = table([one]).splitlines()
     assert "lr" not in heading.split()
-    assert line.split() == ["quick", "2026-01-02", "03:04", "failed", "train"]
+    assert line.split() == ["quick", "01234567", "2026-01-02", "03:04", "failed", "train"]

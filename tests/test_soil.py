@@ -145,7 +145,7 @@ def test_undamaged_files_keep_their_bytes_whatever_they_are(
         pytest.param("nowhere", "out", "is no folder", id="no input"),
         pytest.param("in", "taken", "is there already", id="taken"),
         pytest.param("in", "in/out", "is inside", id="inside the input"),
-        pytest.param("in", "out", "none of the 1 files", id="no picture"),
+        pytest.param("in", "out", "of 1 files in", id="no picture"),
     ],
 )
 def test_what_is_refused_leaves_nothing(folder: str, out: str, told: str, params: Params, tmp_path: Path) -> None:

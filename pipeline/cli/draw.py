@@ -60,7 +60,8 @@ def generate(
             digits = len(str(count - 1))
             for number, face in enumerate(faces):
                 write_png(np.broadcast_to(face, (*face.shape[:2], 3)), out / f"{number:0{digits}}.png")
-    typer.echo(f"{count} faces: {out}")
+    others = len(list(out.iterdir())) - count if not out.suffix else 0
+    typer.echo(f"{count} faces: {out}" + (f", beside {others} older files" if others else ""))
 
 
 def interpolate(

@@ -27,6 +27,7 @@ class Checkpoint:
     def __init__(self, folder: Path, is_anothers: bool = False) -> None:
         self._is_anothers = is_anothers
         self._state = folder / "state.pt"
+        self._longer = folder / "longer.pt"
         self._finished = folder / "finished"
 
     def save(self, state: TrainState) -> None:
@@ -37,14 +38,24 @@ class Checkpoint:
     def resume(self, state: TrainState, total_steps: int) -> None:
         """Take a training up again where there is one to take up: cut off, or shorter than is wanted now.
 
-        One that is finished, or longer than total_steps, is forgotten: DVC runs the stage again only where its user
-        wants it afresh, unless another process finished it just now. Raises StageError where the file is damaged.
+        One that is finished is forgotten: DVC runs the stage again only where its user wants it afresh, unless another
+        process finished it just now. One that was cut off beyond total_steps is kept aside until as many steps are
+        wanted again. Raises StageError where the file is damaged.
         """
+        if self._longer.exists() and self._load(self._longer)["step"] <= total_steps:
+            self._longer.replace(self._state)
+            self._finished.unlink(missing_ok=True)
         if not self._state.exists():
             return
-        saved = self._load()
-        is_old = self._finished.exists() and not self._is_anothers
-        if saved["step"] > total_steps or (saved["step"] == total_steps and is_old):
+        saved, is_finished = self._load(self._state), self._finished.exists()
+        if saved["step"] > total_steps and not is_finished:
+            self._state.replace(self._longer)
+            print(
+                f"train: a longer training with these settings was cut off at step {saved['step']}; it stays in "
+                f"{self._longer}, and goes on when num_epochs is as large again",
+                file=sys.stderr,
+            )
+        elif saved["step"] > total_steps or (saved["step"] == total_steps and is_finished and not self._is_anothers):
             self._state.unlink()
         else:
             state.load_state_dict(saved)
@@ -54,15 +65,16 @@ class Checkpoint:
         """Note that the outs are written."""
         self._finished.touch()
 
-    def _load(self) -> dict[str, Any]:
+    @staticmethod
+    def _load(path: Path) -> dict[str, Any]:
         try:
             # torch writes checksums and does not look at them.
-            with zipfile.ZipFile(self._state) as archive:
+            with zipfile.ZipFile(path) as archive:
                 if damaged := archive.testzip():
                     raise zipfile.BadZipFile(f"bad CRC-32 of {damaged}")
-            saved: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
+            saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as fault:  # a damaged file makes the unpickler raise anything
-            raise StageError(f"{self._state} is damaged; remove it to train afresh ({fault})") from None
+            raise StageError(f"{path} is damaged; remove it to train afresh ({fault})") from None
         return saved
 
 
@@ -72,18 +84,19 @@ def open_checkpoint(root: Path, key: str, keep: int) -> Iterator[Checkpoint]:
 
     Of the folders in root, the `keep` that were used last stay, and those that a process holds.
     """
-    folder = root / key
+    folder, is_anothers = root / key, False
+    lock = FileLock(folder / "lock")
     root.mkdir(parents=True, exist_ok=True)
-    with _root_lock(root):
+    with _root_lock(root):  # within it, so that nobody prunes the folder before it is held
         folder.mkdir(exist_ok=True)
         folder.touch()
-    lock, is_anothers = FileLock(folder / "lock"), False
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            is_anothers = True
+    if is_anothers:
         print(f"train: another process is at this very training; waiting for it ({lock.lock_file})", file=sys.stderr)
         lock.acquire()
-        is_anothers = True
     try:
         for unfinished in folder.glob(".state.*"):  # of a writer that was killed
             unfinished.unlink()

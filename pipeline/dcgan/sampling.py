@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,21 @@ def load_evaluated(params: Params, device: torch.device) -> dict[str, Generator]
     if params.train.ema or shown != paths.GENERATOR:  # else both are the same
         nets["live"] = load_generator(paths.GENERATOR_LIVE, device)
     return nets
+
+
+def require_alike(nets: Mapping[str, Generator], faces: Faces) -> None:
+    """Raise StageError unless generators draw faces as large as those of an array (N, H, W, C), from one noise.
+
+    One that was imported need not be as the params say.
+    """
+    size = (*faces.shape[2:], nets[""].nz)
+    for who, netG in nets.items():
+        found = (netG.image_size, netG.nc, netG.nz)
+        if found != size:
+            raise StageError(
+                f"the generator {who or 'to evaluate'} has image_size, nc and nz {found}, where {size} are needed to "
+                "compare; 'dvc repro' trains one that fits"
+            )
 
 
 def sample_noise(n: int, nz: int, seed: int) -> Tensor:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from pipeline import paths
 from pipeline.atomic import whole_file
 from pipeline.errors import StageError
 
@@ -52,17 +53,23 @@ def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return a safetensors file's tensors, on the CPU, and its metadata; StageError where it is missing or damaged."""
+    is_own = path.parent == paths.GENERATOR.parent
     try:
         with safe_open(path, framework="pt") as file:
             tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
-        raise StageError(f"{path} is missing; run 'dvc repro train' first") from None
+        cure = (
+            "run 'dvc repro train' first, from the project's root" if is_own else "give the path of a file, or a model"
+        )
+        raise StageError(f"{path} is missing; {cure}") from None
     except (SafetensorError, OSError) as error:
-        raise StageError(f"{path} is no readable safetensors file ({error}); run 'dvc repro -f train'") from None
+        cure = "run 'dvc repro -f train'" if is_own else "'dcgan import-weights' makes one of a .pth"
+        raise StageError(f"{path} is no readable safetensors file ({error}); {cure}") from None
     # Networks from before there were digests, and from elsewhere, have none.
     written = metadata.pop(DIGEST, None)
     if written is not None and written != weights_digest(tensors, metadata):
-        raise StageError(f"{path} is damaged: its weights are not those that were written; run 'dvc repro -f train'")
+        cure = "run 'dvc repro -f train'" if is_own else "get it once more"
+        raise StageError(f"{path} is damaged: its weights are not those that were written; {cure}")
     return tensors, metadata
 
 

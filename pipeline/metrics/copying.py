@@ -50,12 +50,22 @@ def copied_share(drawn: Doubles, holdout: Doubles, percentile: float) -> float:
     """Return the share of drawn faces that are nearer to a training face than nearly all of the holdout is.
 
     Nearer than the given percentile of the holdout's own distances, so that a generator that has learnt the
-    distribution, and no picture by heart, has a share of about percentile / 100; the idea is that of the data-copying
-    test of Meehan, Chaudhuri and Dasgupta (2020, arXiv 2004.05675), without its cells.
+    distribution, and no picture by heart, has expected_share(); the idea is that of the data-copying test of Meehan,
+    Chaudhuri and Dasgupta (2020, arXiv 2004.05675), without its cells. A generator whose faces are far from all real
+    ones has 0, whatever it has learnt by heart.
 
     drawn, holdout: distances (M,) and (N,) to the nearest of the same training faces.
     """
-    return float((drawn < np.percentile(holdout, percentile)).mean())
+    # Weibull's percentile: of N + 1 draws from one distribution each is the smallest as often as any other.
+    return float((drawn < np.percentile(holdout, percentile, method="weibull")).mean())
+
+
+def expected_share(holdout: int, percentile: float) -> float:
+    """Return copied_share() of fresh draws from the distribution that so many holdout faces are from, on average.
+
+    That is percentile / 100, but for few holdout faces, of which the nearest is the bound: 1 / (N + 1).
+    """
+    return max(percentile / 100, 1 / (holdout + 1))
 
 
 def copied_share_error(drawn: Doubles, holdout: Doubles, percentile: float, resamples: int, seed: int) -> float:

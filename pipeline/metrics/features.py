@@ -7,6 +7,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,7 +44,8 @@ def extract_features(faces: Faces, backbone: Backbone, label: str) -> Features:
 
 def cached_features(faces: Faces, backbone: Backbone, label: str, folder: Path) -> Features:
     """Return extract_features(), from a file in folder where the same faces went through the same network before."""
-    digest = hashlib.sha256(f"{VERSION} {backbone.device} {faces.shape}".encode())
+    known = (VERSION, *(version(library) for library in ("onnxruntime", "timm", "torch")), backbone.device, faces.shape)
+    digest = hashlib.sha256(" ".join(map(str, known)).encode())
     digest.update(np.ascontiguousarray(faces).data)
     path = folder / f"{digest.hexdigest()}.npz"
     if (cached := _read(path)) is not None:

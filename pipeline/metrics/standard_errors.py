@@ -39,7 +39,9 @@ def coverage_errors(real: Features, fake: Features, nearest_k: int, halves: int,
     Each is the figure's standard deviation over random halves of both sets, the balls drawn anew in each half: to hold
     them fixed and count images alone finds a third to four fifths of the true error, and a bootstrap, which takes
     images twice, would shrink the balls. Halves have larger balls, so that it mostly errs on the large side, up to
-    1.5-fold. None is found where all halves agree, as they may at a figure of 0.
+    1.5-fold. But where fakes lie at the real set's rim a few large balls decide precision and density, and halves of
+    one sample share them: there it is typically half of the true error. None is found where all halves agree, as they
+    may at a figure of 0.
 
     real, fake: (N, d) and (M, d), N and M at least 4. In float32, in half the time: a neighbour more or less at a
     ball's rim is nothing beside another half.

@@ -23,7 +23,8 @@ def training_plot(losses: Path, quality: Path, path: Path) -> None:
     The losses, what netD believes, and the quick KID, whose panel stays empty where it was not measured. The picture's
     bytes depend on the tables alone.
     """
-    tables = [_read(losses), _read(losses), _read(quality)]
+    ticks = _whole_ticks(_read(losses))
+    tables = [ticks, ticks, _read(quality)]
     # A bare Figure draws with Agg and leaves pyplot's global state, and any display, alone.
     figure = Figure(figsize=(9, 9), layout="constrained")
     for axes, table, (unit, columns) in zip(figure.subplots(3, 1, sharex=True), tables, PANELS.items(), strict=True):
@@ -31,10 +32,16 @@ def training_plot(losses: Path, quality: Path, path: Path) -> None:
             axes.plot(table["kimg"], table[column], label=column, linewidth=1)
         axes.set_ylabel(unit)
         axes.grid(alpha=0.3)
-        axes.legend(loc="upper right")
+        axes.legend(loc="best")
     axes.set_xlabel("kimg (thousands of images shown)")
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+def _whole_ticks(table: NDArray[np.void]) -> NDArray[np.void]:
+    """Return the rows of losses.csv without a last one of fewer steps, whose mean leaps where the others' is calm."""
+    steps = np.diff(table["step"], prepend=0)
+    return table[:-1] if len(table) > 1 and steps[-1] < steps[0] else table
 
 
 def _read(csv: Path) -> NDArray[np.void]:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from jinja2 import DictLoader, Environment
 
@@ -13,6 +14,7 @@ from pipeline.atomic import whole_file
 from pipeline.codec import Pixels
 from pipeline.errors import StageError
 from pipeline.metrics.belief import Beliefs, known_by_heart
+from pipeline.metrics.copying import expected_share
 from pipeline.params import EvaluateParams
 from pipeline.reports.belief_charts import belief_charts
 from pipeline.reports.contact_sheet import data_uri
@@ -29,10 +31,19 @@ DIRECTIONS = {
 }
 
 
+class Counts(NamedTuple):
+    """How many faces: training faces that the floor is of, those searched for copies, all; and the raw holdout's."""
+
+    floor: int
+    searched: int
+    train: int
+    holdout: int
+
+
 def write_evaluate_page(
     figures: Mapping[str, float],
     knobs: EvaluateParams,
-    n_floor: int,
+    counts: Counts,
     pictures: Mapping[str, Pixels],
     beliefs: Beliefs,
     plots: Path,
@@ -41,12 +52,13 @@ def write_evaluate_page(
     """Write the page about an evaluation, one HTML file with everything inside, whole or not at all.
 
     figures: those of metrics/evaluate.json but for rates and times, so that the same evaluation gives the same bytes.
-    n_floor: how many training faces the floor is of. pictures: by the names that evaluate gives them, RGB uint8
-    (H, W, 3). plots: the folder of losses.csv and quick_kid.csv, StageError where one is missing.
+    pictures: by the names that evaluate gives them, RGB uint8 (H, W, 3). plots: the folder of losses.csv and
+    quick_kid.csv, StageError where one is missing.
     """
     texts = DictLoader({"page": TEMPLATE, "style": HOUSE_STYLE + STYLE, "histogram": MACRO})
     environment = Environment(loader=texts, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    entries = table(figures, knobs.copied_percentile)
+    expected = expected_share(counts.holdout, knobs.copied_percentile)
+    entries = table(figures, expected)
 
     def told(name: str) -> str:
         return rounded(figures[name], figures.get(f"{name}_se"))
@@ -55,12 +67,15 @@ def write_evaluate_page(
         headline=told("kid_lite0_raw"),
         floor=told("kid_lite0_floor"),
         copied=told("copied_share"),
+        expected=expected,
+        is_blind=figures["copied_share"] + 2 * figures.get("copied_share_se", 0.0) < expected,
         chosen="best" if knobs.generator == "best" else "last",
         n_generated=knobs.n_generated,
-        n_floor=n_floor,
+        counts=counts,
         percentile=knobs.copied_percentile,
         rulers=[ruler for ruler in RULERS if f"kid_lite0_{ruler}" in figures],
         entries=entries,
+        live_title="last, without EMA" if knobs.generator == "best" else "without EMA",
         live=any(line.live for entry in entries for line in entry.lines),
         directions=DIRECTIONS,
         means={who: float(values.mean()) for who, values in beliefs._asdict().items()},

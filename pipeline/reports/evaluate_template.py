@@ -52,19 +52,21 @@ All figures are <a href="#figures">below</a> and in metrics/evaluate.json.</p>
 
 <h2 id="figures">Figures</h2>
 <p>± is the standard error of measuring this one generator; training it again moves the figures by more. They compare
-between runs with equal evaluate settings (here {{ "{:,}".format(n_generated) }} generated faces) on the same dataroot.
+between runs with equal evaluate settings (here {{ "{:,}".format(n_generated) }} generated faces), image_size and nc on
+the same dataroot.
 {%- if "clean" in rulers %} <span class="notice">Figures against the clean ruler compare only at equal filter params:
 the filter chose the faces that they are measured against.</span>{% endif %}</p>
 <p>raw: the holdout as it was crawled{% if "clean" in rulers %}; clean: what the filter kept of it, repaired{% endif %}
 {%- if "pristine" in rulers %}; pristine: the undamaged originals of it{% endif %}.
-{%- if live %} Without EMA is netG as training left it, not averaged.{% endif %} The
+{%- if live %} The column before it is netG as training left it, not
+averaged.{% endif %} The
 last column is what real training faces reach in place of the generated ones
-{%- if n_floor == n_generated %}, as many of them: no generator is expected to do better.{% else %}; <span
-class="notice">there are only {{ "{:,}".format(n_floor) }} of them, and all but KID depend on the number.</span>
-{%- endif %}</p>
+{%- if counts.floor == n_generated %}, as many of them: by KID and the two distances no generator is expected to do
+better.{% else %}; <span class="notice">of {{ "{:,}".format(counts.floor) }} of them, and all but KID depend on the
+number.</span>{% endif %}</p>
 <table class="figures">
 <thead><tr><th scope="col">against</th><th scope="col">generated</th>
-{%- if live %}<th scope="col">without EMA</th>{% endif %}<th scope="col">training faces</th></tr></thead>
+{%- if live %}<th scope="col">{{ live_title }}</th>{% endif %}<th scope="col">training faces</th></tr></thead>
 {% for entry in entries %}
 <tbody>
 <tr><th colspan="{{ 4 if live else 3 }}" scope="rowgroup"><b>{{ entry.title }}</b>
@@ -100,9 +102,14 @@ That is no more than chance explains.
 
 <h2 id="copies">Has netG copied?</h2>
 <p>The copied share is the share of generated faces that lie nearer to a training face than all but
-{{ "%g" % percentile }} % of the raw holdout's faces do: about {{ "%g" % (percentile / 100) }} where netG has learnt the
+{{ "%g" % percentile }} % of the raw holdout's faces do: about {{ "%.2g" % expected }} where netG has learnt the
 distribution and no face by heart, more where it repeats what it has seen, less where its faces are far from all real
-ones. Here it is {{ copied }}.</p>
+ones. Here it is {{ copied }}.
+{%- if is_blind %} <span class="notice">That is less than chance would give: the generated faces are too far from all
+real ones for this to tell copies from others, so look at the pairs.</span>{% endif %}
+{%- if counts.searched < counts.train %} <span class="notice">They were sought among
+{{ "{:,}".format(counts.searched) }} of the {{ "{:,}".format(counts.train) }} training faces
+(evaluate.n_real).</span>{% endif %}</p>
 <div class="beside">
 {{ picture("suspicious", "The most suspicious pairs: the generated faces nearest to a training face, the nearest first;"
 " under each row the training faces") }}

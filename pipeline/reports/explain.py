@@ -48,7 +48,7 @@ def find_images(verdicts: pa.Table, name: str) -> list[Verdict]:
             return found
     raise StageError(
         f"no image is called {printable(name)}; give a path or a file name as in reports/filter.html, "
-        f"or an id or at least {PREFIX} characters of its start"
+        f"or an id or at least {PREFIX} characters of its start, or train:NUMBER for a row of train.npy"
     )
 
 

@@ -46,7 +46,8 @@ MEANINGS: dict[str, Meaning] = {
     "precision": Meaning(
         "precision",
         "higher",
-        "The share of generated faces that lie among the real ones: how many are good.",
+        "The share of generated faces that lie among the real ones: how many are good. One typical face drawn again "
+        "and again scores high too.",
     ),
     "recall": Meaning(
         "recall",
@@ -75,7 +76,7 @@ MEANINGS: dict[str, Meaning] = {
         "copied share",
         "floor",
         "The share of generated faces that lie nearer to a training face than nearly all of the raw holdout does: more "
-        "is copying, less is far from all real faces.",
+        "is copying, less is far from all real faces, where copying can't be seen.",
         ruled=False,
     ),
     "fid": Meaning(
@@ -117,11 +118,11 @@ class Entry(NamedTuple):
     lines: Sequence[Line]
 
 
-def table(figures: Mapping[str, float], copied_percentile: float) -> list[Entry]:
+def table(figures: Mapping[str, float], copied: float) -> list[Entry]:
     """Return all figures by their names in metrics/evaluate.json, those that MEANINGS explains first.
 
     Beside a figure stand that of netG without its average (`_live`) and the floor; `_se` stands behind what it is the
-    error of. A figure that is none of this is shown by its name alone.
+    error of. A figure that is none of this is shown by its name alone. copied: the copied_share to be expected.
     """
     entries, shown = [], set[str]()
     for stem, meaning in MEANINGS.items():
@@ -129,7 +130,7 @@ def table(figures: Mapping[str, float], copied_percentile: float) -> list[Entry]
         for ruler in RULERS if meaning.ruled else ("raw",):
             name, live, floor = (figure_name(stem, who, ruler) for who in ("", "live", "floor"))
             if name in figures:
-                beside = f"about {copied_percentile / 100:g}" if stem == "copied_share" else _told(figures, floor)
+                beside = f"about {copied:.2g}" if stem == "copied_share" else _told(figures, floor)
                 told = _told(figures, name), _told(figures, live), beside
                 lines.append(Line(ruler if meaning.ruled else "", *told))
                 shown |= {name, live, floor}

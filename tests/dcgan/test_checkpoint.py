@@ -58,6 +58,26 @@ def test_resume(saved: Checkpoint, fresh: TrainState, finished: bool, total_step
     assert fresh.step == step
 
 
+def test_a_longer_training_that_was_cut_off_waits_until_it_is_wanted_again(
+    saved: Checkpoint, small: Callable[..., Params], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def resumed(total_steps: int) -> int:
+        state = new_state(small(), CPU)
+        saved.resume(state, total_steps)
+        return state.step
+
+    assert resumed(3) == 0
+    assert "a longer training with these settings was cut off at step 6; it stays in" in capsys.readouterr().err
+    short = new_state(small(), CPU)
+    short.step = 3
+    saved.save(short)
+    saved.finish()
+    assert resumed(5) == 3, "the short one goes on"
+    saved.finish()
+    assert resumed(12) == 6, "the long one goes on"
+    assert resumed(12) == 6
+
+
 def test_what_is_trained_afresh_is_not_resumed_from_the_old_one_later(saved: Checkpoint, fresh: TrainState) -> None:
     saved.finish()
     saved.resume(fresh, 6)

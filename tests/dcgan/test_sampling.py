@@ -108,3 +108,17 @@ def test_the_generators_that_the_params_name_are_evaluated(
     monkeypatch.setattr(sampling, "load_generator", lambda path, _: path)
     nets = sampling.load_evaluated(named, CPU)
     assert list(nets.items()) == list(zip(("", "live"), loaded, strict=False))
+
+
+def test_generators_that_do_not_fit_each_other_or_the_faces_are_refused() -> None:
+    def netG(nz: int, image_size: int) -> Generator:
+        return Generator(nz=nz, ngf=2, nc=3, image_size=image_size)
+
+    faces = np.zeros((4, 32, 32, 3), np.uint8)
+    sampling.require_alike({"": netG(4, 32), "live": netG(4, 32)}, faces)
+    with pytest.raises(StageError, match=r"the generator to evaluate has image_size, nc and nz \(64, 3, 4\), where"):
+        sampling.require_alike({"": netG(4, 64), "live": netG(4, 32)}, faces)
+    with pytest.raises(
+        StageError, match=r"the generator live has image_size, nc and nz \(32, 3, 5\), where \(32, 3, 4\)"
+    ):
+        sampling.require_alike({"": netG(4, 32), "live": netG(5, 32)}, faces)

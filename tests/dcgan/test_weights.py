@@ -65,7 +65,7 @@ def test_layout_does_not_show(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        pytest.param(None, "is missing; run 'dvc repro train' first", id="missing"),
+        pytest.param(None, "is missing; give the path of a file, or a model", id="missing"),
         pytest.param(b"", "is no readable safetensors file", id="empty"),
         pytest.param(b"\x80\x02}q\x00.", "is no readable safetensors file", id="a pickle"),
     ],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.metrics.copying import copied_share, nearest
+from pipeline.metrics.copying import copied_share, expected_share, nearest
 
 
 def line(*positions: float) -> np.ndarray:
@@ -34,8 +34,15 @@ def test_a_copy_is_exactly_as_far_as_nothing() -> None:
 
 
 def test_copies_by_hand() -> None:
-    # The holdout lies 1, 2, 3, 4 and 5 from the training images: the 25th percentile is 2; 1 and 0.5 are below it.
-    assert copied_share(np.array([10, 1, 0.5, 3]), np.array([1.0, 2, 3, 4, 5]), percentile=25) == 2 / 4
+    # The holdout lies 1 to 7 from the training images: the 25th percentile is 2; 1 and 0.5 are below it.
+    assert copied_share(np.array([10, 1, 0.5, 3]), np.arange(1.0, 8), percentile=25) == 2 / 4
+
+
+@pytest.mark.parametrize("holdout", [4, 30, 99, 1000])
+def test_fresh_draws_have_the_expected_share_beside_few_holdout_faces_too(holdout: int) -> None:
+    rng = np.random.default_rng(holdout)
+    shares = [copied_share(rng.random(300), rng.random(holdout), 1.0) for _ in range(2000)]
+    assert np.mean(shares) == pytest.approx(expected_share(holdout, 1.0), rel=0.1)
 
 
 @pytest.mark.parametrize(("percentile", "expected"), [(5.0, 0.05), (20.0, 0.2)])

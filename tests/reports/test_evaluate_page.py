@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import StageError
 from pipeline.metrics.belief import Beliefs
 from pipeline.params import Params
-from pipeline.reports.evaluate_page import write_evaluate_page
+from pipeline.reports.evaluate_page import Counts, write_evaluate_page
 
 LOSSES = "step,epoch,kimg,lossD_real,lossD_fake,lossG,D_x,D_G_z1,D_G_z2\n1,1,1,0.5,0.4,2,0.7,0.3,0.2\n"
 NAMES = ("samples", "real_vs_generated", "interpolation", "nearest", "suspicious")
@@ -18,6 +18,7 @@ FIGURES = {
     "kid_lite0_clean": 20.0, "kid_lite0_clean_se": 1.0, "kid_lite0_raw": 30.0, "kid_lite0_raw_se": 2.0,
     "kid_lite0_floor": 0.5, "kid_lite0_floor_se": 0.25, "precision": 0.75, "copied_share": 0.02,
 }  # fmt: skip
+COUNTS = Counts(floor=5000, searched=20000, train=20000, holdout=3000)
 LIKE = np.linspace(0.2, 0.9, 50)
 
 
@@ -49,13 +50,15 @@ def write(
     params: Params,
     figures: dict[str, float] = FIGURES,
     beliefs: Beliefs | None = None,
-    n_floor: int = 5000,
+    counts: Counts = COUNTS,
+    generator: str = "last",
 ) -> str:
     (folder / "losses.csv").write_text(LOSSES)
     (folder / "quick_kid.csv").write_text("step,kimg,quick_kid\n")
     pictures = {name: np.full((40, 50, 3), 30 * at, np.uint8) for at, name in enumerate(NAMES)}
     believed = beliefs or Beliefs(LIKE, LIKE, 1 - LIKE)
-    write_evaluate_page(figures, params.evaluate, n_floor, pictures, believed, folder, folder / "page.html")
+    knobs = params.evaluate.model_copy(update={"generator": generator})
+    write_evaluate_page(figures, knobs, counts, pictures, believed, folder, folder / "page.html")
     return (folder / "page.html").read_text(encoding="utf-8")
 
 
@@ -92,13 +95,29 @@ def test_figures_stand_with_errors_floors_and_warnings(tmp_path: Path, params: P
     assert "pristine" not in text
     assert "Here it is 0.020." in text
     assert "but 1 % of the raw holdout's faces" in text
-    assert "as many of them: no generator is expected to do better" in text
+    assert "as many of them: by KID and the two distances no generator is expected to do better" in text
+    assert "They were sought among" not in text
+    assert "less than chance would give" not in text
 
 
 def test_a_floor_of_fewer_faces_is_no_floor(tmp_path: Path, params: Params) -> None:
-    text = " ".join(write(tmp_path, params, n_floor=2700).split())
-    assert "there are only 2,700 of them, and all but KID depend on the number" in text
+    text = " ".join(write(tmp_path, params, counts=Counts(2700, 2700, 2700, 300)).split())
+    assert "of 2,700 of them, and all but KID depend on the number" in text
     assert "expected to do better" not in text
+
+
+def test_a_search_for_copies_says_what_it_can_not_find(tmp_path: Path, params: Params) -> None:
+    far = FIGURES | {"copied_share": 0.0, "copied_share_se": 0.0}
+    text = " ".join(write(tmp_path, params, far, counts=Counts(5000, 20000, 26287, 30)).split())
+    assert "about 0.032 where netG has learnt" in text, "with 30 holdout faces"
+    assert "less than chance would give: the generated faces are too far from all real ones" in text
+    assert "They were sought among 20,000 of the 26,287 training faces" in text
+
+
+def test_the_best_generator_stands_beside_the_last_one(tmp_path: Path, params: Params) -> None:
+    text = " ".join(write(tmp_path, params, FIGURES | {"kid_lite0_live_raw": 35.0}, generator="best").split())
+    assert '<th scope="col">last, without EMA</th>' in text
+    assert "Last, without ema" not in text
 
 
 def test_learning_by_heart_is_told(tmp_path: Path, params: Params) -> None:
@@ -115,6 +134,12 @@ def test_the_same_evaluation_gives_the_same_bytes_and_a_fault_leaves_none(tmp_pa
     beliefs, blank = Beliefs(LIKE, LIKE, LIKE), np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(StageError, match="quick_kid"):
         write_evaluate_page(
-            FIGURES, params.evaluate, 5000, dict.fromkeys(NAMES, blank), beliefs, tmp_path, tmp_path / "page.html"
+            FIGURES,
+            params.evaluate,
+            Counts(5, 5, 5, 5),
+            dict.fromkeys(NAMES, blank),
+            beliefs,
+            tmp_path,
+            tmp_path / "page.html",
         )
     assert [path.name for path in tmp_path.iterdir()] == ["losses.csv"]

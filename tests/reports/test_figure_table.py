@@ -32,7 +32,7 @@ def test_a_figure_stands_beside_its_floor_with_their_errors() -> None:
         "kid_lite0_live_raw": 35.0, "precision": 0.75, "precision_se": 0.01, "precision_floor": 0.9,
         "copied_share": 0.02, "copied_share_se": 0.002, "new_figure": 7.0, "new_figure_se": 0.5,
     }  # fmt: skip
-    entries = table(figures, copied_percentile=1.0)
+    entries = table(figures, copied=0.01)
     told = {entry.title: (entry.better, entry.lines) for entry in entries}
     assert told == {
         "KID ×1000": (
@@ -53,7 +53,7 @@ def test_every_figure_of_an_evaluation_is_explained(params: Params) -> None:
     sets = {who: draw.normal(size=(8, 4)).astype(np.float32) for who in ("", "live", "floor")}
     rulers = {name: draw.normal(size=(8, 4)).astype(np.float32) for name in ("clean", "raw", "pristine")}
     knobs = params.evaluate.model_copy(update={"kid_subsets": 2})
-    entries = table(all_figures(sets, rulers, knobs, 0) | {"copied_share": 0.0}, 1.0)
+    entries = table(all_figures(sets, rulers, knobs, 0) | {"copied_share": 0.0}, 0.01)
     assert [entry.title for entry in entries if not entry.says] == []
     assert [len(entry.lines) for entry in entries] == [3] * 7 + [1, 1]
     *compared, copied = (line for entry in entries for line in entry.lines)
