@@ -97,6 +97,14 @@ def test_loose_files(weights: str) -> None:
     names = sorted(path.name for path in Path("faces").iterdir())
     assert names == [f"{number:02}.png" for number in range(11)]
     assert {pixels(f"faces/{name}").shape for name in names} == {(32, 32, 3)}
+    assert dcgan("generate", "faces", "-n", "10") == (0, "10 faces: faces, beside 11 older files\n")
+
+
+def test_a_model_without_its_slash_is_told(weights: str) -> None:
+    said = (
+        "dcgan: models:anime-dcgan@champion is no model; they are written models:/NAME@ALIAS or models:/NAME/VERSION\n"
+    )
+    assert dcgan("generate", "--weights", "models:anime-dcgan@champion") == (2, said)
 
 
 def test_a_seed_is_a_set_of_faces(weights: str) -> None:
@@ -450,7 +458,7 @@ def test_a_command_that_is_ended_leaves_nothing_half_made(
     for number in range(3000):
         (tmp_path / f"faces/{number}.png").write_bytes(save(picture, "PNG") if number < 1 else b"no picture")
     # Under nohup, as of a long run of tests, SIGHUP is ignored, and should be.
-    program = f"import signal; signal.signal({signum}, signal.SIG_DFL); from pipeline.cli import app; app()"
+    program = f"import signal; signal.signal({signum}, signal.SIG_DFL); from pipeline.cli import main; main()"
     command = [sys.executable, "-c", program, "soil", "faces", "soiled"]
     with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, stderr=-1) as process:
         while not list(tmp_path.glob(".soiled.*/set/images/*")):

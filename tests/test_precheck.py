@@ -38,6 +38,17 @@ def test_a_folder_of_files_and_links_to_files_passes(folder: Path) -> None:
     require_hashable(folder / "below/1.png")
 
 
+def test_another_folder_may_be_named(folder: Path, root: Path) -> None:
+    def checked(name: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline.precheck", name]
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+    found = checked("below")
+    assert (found.returncode, found.stdout) == (0, "dataroot below: DVC can read it\n")
+    assert checked("gone").returncode == 1
+
+
 @pytest.mark.parametrize("name", ["gone", "~/faces", "gone/further"])
 def test_a_missing_dataroot_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(StageError, match="does not exist; write its whole path"):

@@ -182,7 +182,7 @@ def server(promoted: Made, root: Path, tmp_path_factory: pytest.TempPathFactory)
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-    command = "-c 'from pipeline.cli import app; app()' serve --port"
+    command = "-c 'from pipeline.cli import main; main()' serve --port"
     log = tmp_path_factory.mktemp("serve") / "log"
     environment = {**promoted.project.environment, "PYTHONPATH": str(root), "MLFLOW_DISABLE_TELEMETRY": "true"}
     with log.open("w") as said:

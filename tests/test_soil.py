@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.filter_quality import read_labels, score
+from benchmarks.filter_quality import read_labels, run_on_labelled_set, score
 from pipeline import soil as module
 from pipeline.codec import DecodeError, decode, encode_png
 from pipeline.errors import StageError
@@ -190,6 +190,15 @@ def test_nothing_damaged_is_scored_too(
     (tmp_path / "in/face.png").write_bytes(encode_png(draw(1, 0, 96)))
     soil(tmp_path / "in", tmp_path / "out", 0.0, 0, params.crawl)
     assert score(tmp_path / "out", tmp_path / "work", 0)["clean_dropped"] == 0
+
+
+def test_a_folder_without_labels_is_no_set_to_measure_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["filter_quality", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        run_on_labelled_set("", score)
+    assert "holds no labels.csv; 'dcgan soil' makes such a set" in capsys.readouterr().err
 
 
 def test_what_no_jpeg_can_hold_is_skipped(tmp_path: Path, params: Params) -> None:

@@ -52,9 +52,14 @@ def _epilog(examples: tuple[str, ...]) -> str:
 
 FIRST = tuple(COMMANDS[command][0] for command in (draw.generate, draw.walk, images.explain, runs.compare))
 app = typer.Typer(no_args_is_help=True, help=ABOUT, epilog=_epilog(FIRST), pretty_exceptions_enable=False)
-app.callback()(heed_signals)
 studies = typer.Typer(no_args_is_help=True, help="Compare settings over several seeds, and say what is chance.")
 for group, commands in ((app, COMMANDS), (studies, STUDIES)):
     for command, examples in commands.items():
         group.command(epilog=_epilog(examples))(command)
 app.add_typer(studies, name="study")
+
+
+def main() -> None:
+    """Do what the command line asks for, and end at a signal as a stage does."""
+    heed_signals()
+    app()

@@ -69,7 +69,7 @@ def test_a_flipped_bit_in_a_model_stops_evaluate_and_generate(copy: Project) -> 
     was = flip(path)
     told = "models/generator.safetensors is damaged: its weights are not those that were written"
     assert told in copy.run("dvc", "exp", "run", "-S", "evaluate.n_generated=65", fails=True)
-    assert told in copy.run("python", "-c", "from pipeline.cli import app; app()", "generate", "out.png", fails=True)
+    assert told in copy.run("python", "-c", "from pipeline.cli import main; main()", "generate", "out.png", fails=True)
     path.unlink()
     copy.run("dvc", "checkout", "models/generator.safetensors")
     assert path.read_bytes() == was

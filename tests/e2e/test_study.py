@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 # Not the console script, which has the installed pipeline before the project's own.
-DCGAN = ("python", "-c", "from pipeline.cli import app; app()")
+DCGAN = ("python", "-c", "from pipeline.cli import main; main()")
 STUDY = (*DCGAN, "study", "cleaning", "--seeds", "2", "--kimg", "0.5", "--out", "out")
 ARMS = ("--arm", "raw", "--arm", "pristine")
 SMALL = {"data/builtin.yaml:count": "200", "batch_size": "16", "ngf": "8", "ndf": "8", "evaluate.n_generated": "64"}

@@ -29,6 +29,18 @@ def test_training_plot_is_a_picture_whose_bytes_repeat(tmp_path: Path, rows: int
     assert pixels(tmp_path / "a.png").shape[:2] == (900, 900)
 
 
+def test_a_last_tick_of_fewer_steps_is_not_drawn(tmp_path: Path) -> None:
+    """Its mean is of a few steps, and would look like a leap."""
+    pictures = []
+    for last in ("", "43,1,43,2.0,2.0,9,0.1,0.1,0.1\n"):
+        table = tmp_path / "losses.csv"
+        table.write_text(HEADER + "20,1,20,0.5,0.4,1,0.7,0.3,0.2\n40,1,40,0.5,0.4,1,0.7,0.3,0.2\n" + last)
+        (tmp_path / "kid.csv").write_text(QUALITY)
+        training_plot(table, tmp_path / "kid.csv", tmp_path / "a.png")
+        pictures.append(pixels(tmp_path / "a.png"))
+    assert np.array_equal(*pictures)
+
+
 def test_training_plot_follows_the_losses(tmp_path: Path) -> None:
     pictures = []
     for loss in (1, 5):
