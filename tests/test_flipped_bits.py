@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from pipeline import paths
 from pipeline.cleaning.cache import read_cached, write_cached
 from pipeline.dcgan.checkpoint import Checkpoint
 from pipeline.dcgan.networks import Generator
@@ -100,8 +102,9 @@ def test_a_checkpoint(tmp_path: Path, root: Path) -> None:
     assert named > 0.5 * FLIPS
 
 
-def test_models(tmp_path: Path) -> None:
-    path = tmp_path / "generator.safetensors"
+def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = paths.GENERATOR
     save_weights(path, Generator(nz=5, ngf=4, nc=3, image_size=32), {"nz": "5", "ngf": "4"})
 
     def read() -> object:
