@@ -233,7 +233,7 @@ def chaos(root: Path, scratch: Path, rounds: int, seed: int, images: int) -> tup
     wrong, killed = 0, 0
     for number in range(1, rounds + 1):
         chance = random.Random(f"{seed} {number}")  # noqa: S311
-        command = ("dvc", "exp", "run") if number % 3 == 0 else ("dvc", "repro")
+        command = ("dvc", "exp", "run") if number % 2 == 0 else ("dvc", "repro")
         project = copied(fresh, scratch / f"round-{number}")
         began = time.monotonic()
         kills, faults = play(project, command, usual, chance)
