@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import ParamsError, StageError
+from pipeline.errors import StageError
+from pipeline.faults import faults
 from pipeline.messages import shown
 from pipeline.params import load_params
 
@@ -66,13 +66,11 @@ def main() -> None:
     """Check the dataroot of params.yaml, or another: exit code 0, 1 where DVC can't hash it, 2 for bad params."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("dataroot", nargs="?", type=Path, help="another than that of params.yaml")
-    try:
-        dataroot = parser.parse_args().dataroot or Path(load_params().dataroot)
+    named = parser.parse_args().dataroot
+    with faults("make"):
+        dataroot = named or Path(load_params().dataroot)
         require_hashable(dataroot)
         print(f"dataroot {shown(dataroot)}: DVC can read it")
-    except (ParamsError, StageError) as fault:
-        print(shown(fault), file=sys.stderr)
-        sys.exit(2 if isinstance(fault, ParamsError) else 1)
 
 
 if __name__ == "__main__":
