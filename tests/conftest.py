@@ -18,8 +18,16 @@ from pipeline.params import Params, load_params
 
 ROOT = Path(__file__).parent.parent
 
-# A developer's own cluster is none of the tests' business.
+# A developer's own cluster and MLflow server are none of the tests' business.
 os.environ.pop("PIPELINE_SCHEDULER", None)
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(autouse=True)
+def no_store_of_an_earlier_test() -> Iterator[None]:
+    """MLflow's set_tracking_uri writes its argument into the environment, where the next test would find it."""
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,6 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two images in the store of a project, the first of them under two URLs; return the three URLs' ids."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").touch()
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = Store(store_folder())
     store.begin("key", [Wanted(url) for url in URLS], "policy")
     digests = [hashlib.sha256(data).hexdigest() for data in (b"one", b"one", b"two")]

@@ -104,8 +104,7 @@ def run_import(folder: Path, root: Path, dataroot: str, tracking: str | None) ->
     """Return what crawl-import says of a dataroot, in a folder of its own; it fails."""
     text = (root / "params.yaml").read_text().replace("dataroot: data/builtin.yaml", f"dataroot: {dataroot}")
     (folder / "params.yaml").write_text(text)
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"}
     environment |= {} if tracking is None else {"MLFLOW_TRACKING_URI": tracking}
     run = subprocess.run(
         [sys.executable, "-m", "stages.crawl_import"], cwd=folder, env=environment, capture_output=True, text=True

@@ -103,7 +103,6 @@ def made(tmp_path_factory: pytest.TempPathFactory, params: Params):
     project.run("dvc", "init", "--quiet")
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
-    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name, lr, kid in (("first", 0.1, 100.0), ("brave", 0.2, 90.0)):
         netG = Generator(nz=4, ngf=2, nc=3, image_size=32)
         netG(sample_noise(8, 4, 1))

@@ -41,7 +41,6 @@ def test_what_was_run_and_whose_results_are_here(
     tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     Path("dvc.yaml").write_text(DVC_YAML)
     parents, left = [], {}
     for name, lr in (("first", 0.1), ("second", 0.2)):  # of the same faces and weights, as with other evaluate params

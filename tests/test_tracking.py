@@ -37,7 +37,6 @@ def project(tmp_path_factory: pytest.TempPathFactory, root: Path):
     )
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
-    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with open_store():
         pass
     yield folder

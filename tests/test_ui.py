@@ -28,7 +28,6 @@ def test_the_view_has_the_headline_figures_and_the_settings_that_differ(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").touch()
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for lr in (0.1, 0.2):
         with stage_run("train", params.model_copy(update={"lr": lr})) as run:
             for step in (10, 30):
@@ -55,7 +54,6 @@ def test_the_view_has_the_headline_figures_and_the_settings_that_differ(
 def test_runs_that_a_kill_left_open_are_marked(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("dvc.yaml").touch()
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     code = (
         "import os, signal\nfrom pathlib import Path\nfrom pipeline.params import load_params\n"
         f"from pipeline.tracking import stage_run\nwith stage_run('train', load_params(Path('{root}/params.yaml'))):\n"

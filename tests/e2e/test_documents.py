@@ -65,7 +65,6 @@ def test_every_command_runs(
     root: Path, copy: Project, stand_ins: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(copy.folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     done = set()
     for document in RUN_IN_THEIR_ORDER:
         for block in blocks((root / document).read_text(encoding="utf-8")):
