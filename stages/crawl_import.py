@@ -6,6 +6,7 @@ Writes  data/raw/*.parquet, metrics/crawl_import.json
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -50,6 +51,12 @@ def main() -> None:
         if not splits:  # no setting of a later stage could help
             reasons = ", ".join(f"{count} {reason}" for reason, count in errors.most_common())
             raise StageError(f"dataroot {params.dataroot} has no picture that can be read ({reasons})")
+        if splits["train"] < params.batch_size or not splits["holdout"]:  # said hours before train or evaluate would
+            print(
+                f"warning: {splits['train']} pictures to train on and {splits['holdout']} to measure by are too few: "
+                f"train needs {params.batch_size} (batch_size), and evaluate some; give more pictures",
+                file=sys.stderr,
+            )
         print(
             f"crawl-import: {total} files, {splits.total()} readable ({splits['train']} train, {splits['holdout']} "
             f"holdout), {errors.total()} not; {len(shards)} shards in {paths.RAW}"

@@ -39,9 +39,8 @@ def main() -> None:
     with stage_run("evaluate", params) as run:
         began = time.monotonic()
         device = torch.device(choose_devices(params.ngpu, params.train, torch.cuda.device_count())[0])
-        torch.backends.cudnn.deterministic = (
-            True  # on a GPU transposed convolutions may add up in another order each time
-        )
+        # On a GPU transposed convolutions may add up in another order each time.
+        torch.backends.cudnn.deterministic = True
         inception = read_inception(knobs.inception_weights)
         run.set_tags({"device": device.type} | ({"inception_sha256": inception.sha256} if inception else {}))
         nets = load_evaluated(params, device)

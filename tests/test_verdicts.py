@@ -44,3 +44,20 @@ def test_another_version_wrote_the_table(tmp_path, params, metadata):
 def test_no_table(tmp_path, params):
     with pytest.raises(StageError, match=r"verdicts\.parquet is missing; run 'dvc repro filter' first"):
         read_verdicts(tmp_path / "verdicts.parquet", params.filter)
+
+
+def test_a_flipped_bit(tmp_path, params):
+    path = tmp_path / "verdicts.parquet"
+    write_verdicts(pa.table({"row": range(1000)}), params.filter, path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StageError, match=r"verdicts\.parquet is damaged"):
+        read_verdicts(path, params.filter)
+
+
+def test_no_parquet(tmp_path, params):
+    path = tmp_path / "verdicts.parquet"
+    path.write_text("<html>")
+    with pytest.raises(StageError, match=r"verdicts\.parquet is damaged .*; remove it, and 'dvc repro' brings it back"):
+        read_verdicts(path, params.filter)

@@ -75,7 +75,7 @@ def train(
     """Train from state.step to the end of the last epoch, changing state in place.
 
     faces: uint8 (N, image_size, image_size, nc), N at least batch_size. save is called every train.checkpoint_minutes,
-    after the last step, and before Ctrl-C or SIGTERM leaves the loop; judge returns the quick KID of pictures uint8
+    after the last step, and before a signal leaves the loop; judge returns the quick KID of pictures uint8
     (N, H, W, C). With several processes each trains on its share of every batch, and the first alone reports,
     saves and judges. What comes out depends on the faces, the params and the number of processes, however often
     training was cut off and taken up again from a save. Raises DivergedError and CollapsedError.

@@ -10,14 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.cleaning.measures import Measures
 from pipeline.cleaning.verdict import DROP_RULES, NEED_ALL, REPAIR_RULES, Rule, as_columns, judge, with_shape
 from pipeline.errors import StageError
 from pipeline.messages import HIDDEN, printable
 from pipeline.params import FilterParams
-from pipeline.records import read_rows, shard_paths
+from pipeline.records import open_shard, read_rows, shard_paths
 from pipeline.sources.crop import CROP_FIELDS
 from pipeline.sources.provenance import PROVENANCE
 
@@ -63,7 +62,9 @@ def row_of_face(faces: Path, name: str) -> str:
     path = faces / "index.parquet"
     if not path.exists():
         raise StageError(f"{path} is missing; run 'dvc repro resize' first")
-    found = pq.read_table(path, filters=[("array", "=", face[1]), ("index", "=", int(face[2]))])["row"].to_pylist()
+    with open_shard(path) as index:
+        meant = (pc.field("array") == face[1]) & (pc.field("index") == int(face[2]))
+        found = index.read().filter(meant)["row"].to_pylist()
     if not found:
         raise StageError(f"{path} has no face {name}")
     return str(found[0])
@@ -133,7 +134,8 @@ def _fate(verdict: Verdict) -> str:
 def _origin(raw: Path, row: int) -> list[str]:
     """Return where a crawl found an image, and which picture it was cut from, by the raw shards; else nothing."""
     for shard in shard_paths(raw):
-        known = [name for name in pq.read_schema(shard).names if name in ORIGIN]
+        with open_shard(shard) as file:
+            known = [name for name in file.schema_arrow.names if name in ORIGIN]
         if not known:
             continue
         for record in read_rows(shard, ["row", "fetched_at", "licence", *known]):
