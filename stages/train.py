@@ -24,6 +24,7 @@ from pipeline.dcgan.state import new_state
 from pipeline.dcgan.trainer import train
 from pipeline.digest import file_digest
 from pipeline.faces import load_faces
+from pipeline.invocation import locked_result, result_here
 from pipeline.params import load_params
 from pipeline.tracking import stage_run
 from stages import run_stage
@@ -50,7 +51,7 @@ def main() -> None:
         with open_checkpoint(root / "checkpoints", key, params.train.keep_checkpoints) as checkpoint, companions(count):
             fabric = launch(params)
             state, total_steps = new_state(params, fabric.device), epoch_steps * params.num_epochs
-            checkpoint.resume(state, total_steps)
+            checkpoint.resume(state, total_steps, stored=locked_result(STAGE))
             print(f"train: {len(faces)} faces on {device} in {precision}, from step {state.step} to {total_steps}")
             judge = quick_judge(faces, params.train.quick_kid_images, fabric.device, root / "features")
             join(state, fabric, params)
@@ -61,7 +62,7 @@ def main() -> None:
             for plot in PLOTTED:
                 run.log_file(paths.PLOTS / plot, "plots")
             run.log_parent_metrics({name: headline(state)[name] for name in ("kimg", "img_per_s", "lossD", "lossG")})
-            checkpoint.finish()  # last: whoever is cut off before is taken up again, with nothing left to train
+            checkpoint.finish(result_here(STAGE))  # last: who is cut off before goes on, with nothing left to train
         print(f"train: {state.step} steps in {state.seconds:.0f} s; {paths.GENERATOR}, {paths.PLOTS / 'training.gif'}")
 
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,9 @@ from pipeline.errors import StageError
 
 
 class Checkpoint:
-    """One training's newest state, and whether the training's outs were written from it.
+    """One training's newest state, and by which digest its outs are known where they were written from it."""
 
-    is_anothers: another process was at this training, and was waited for; what it left is as good as our own.
-    """
-
-    def __init__(self, folder: Path, is_anothers: bool = False) -> None:
-        self._is_anothers = is_anothers
+    def __init__(self, folder: Path) -> None:
         self._state = folder / "state.pt"
         self._longer = folder / "longer.pt"
         self._finished = folder / "finished"
@@ -35,12 +31,13 @@ class Checkpoint:
         with whole_file(self._state) as temporary:
             torch.save(state.state_dict(), temporary)
 
-    def resume(self, state: TrainState, total_steps: int) -> None:
+    def resume(self, state: TrainState, total_steps: int, stored: str | None) -> None:
         """Take a training up again where there is one to take up: cut off, or shorter than is wanted now.
 
-        One that is finished is forgotten: DVC runs the stage again only where its user wants it afresh, unless another
-        process finished it just now. One that was cut off beyond total_steps is kept aside until as many steps are
-        wanted again. Raises StageError where the file is damaged.
+        One whose outs DVC has stored, as its digest of them tells, is forgotten: its user wants it afresh. One whose
+        outs got lost on the way, or that another process has finished just now, is taken up with nothing left to train.
+        One that was cut off beyond total_steps is kept aside until as many steps are wanted again. Raises StageError
+        where the file is damaged.
         """
         if self._longer.exists() and self._load(self._longer)["step"] <= total_steps:
             self._longer.replace(self._state)
@@ -48,6 +45,7 @@ class Checkpoint:
         if not self._state.exists():
             return
         saved, is_finished = self._load(self._state), self._finished.exists()
+        is_stored = is_finished and self._finished.read_text(encoding="utf-8") == stored
         if saved["step"] > total_steps and not is_finished:
             self._state.replace(self._longer)
             print(
@@ -55,15 +53,16 @@ class Checkpoint:
                 f"{self._longer}, and goes on when num_epochs is as large again",
                 file=sys.stderr,
             )
-        elif saved["step"] > total_steps or (saved["step"] == total_steps and is_finished and not self._is_anothers):
+        elif saved["step"] > total_steps or (saved["step"] == total_steps and is_stored):
             self._state.unlink()
         else:
             state.load_state_dict(saved)
         self._finished.unlink(missing_ok=True)
 
-    def finish(self) -> None:
-        """Note that the outs are written."""
-        self._finished.touch()
+    def finish(self, outs: str | None) -> None:
+        """Note that the outs are written, and the digest that they are known by."""
+        with whole_file(self._finished) as temporary:
+            temporary.write_text(outs or "", encoding="utf-8")
 
     @staticmethod
     def _load(path: Path) -> dict[str, Any]:
@@ -84,24 +83,22 @@ def open_checkpoint(root: Path, key: str, keep: int) -> Iterator[Checkpoint]:
 
     Of the folders in root, the `keep` that were used last stay, and those that a process holds.
     """
-    folder, is_anothers = root / key, False
+    folder = root / key
     lock = FileLock(folder / "lock")
     root.mkdir(parents=True, exist_ok=True)
     with _root_lock(root):  # within it, so that nobody prunes the folder before it is held
         folder.mkdir(exist_ok=True)
         folder.touch()
-        try:
+        with suppress(Timeout):
             lock.acquire(timeout=0)
-        except Timeout:
-            is_anothers = True
-    if is_anothers:
+    if not lock.is_locked:
         print(f"train: another process is at this very training; waiting for it ({lock.lock_file})", file=sys.stderr)
         lock.acquire()
     try:
         for unfinished in folder.glob(".state.*"):  # of a writer that was killed
             unfinished.unlink()
         _prune(root, keep)
-        yield Checkpoint(folder, is_anothers)
+        yield Checkpoint(folder)
     finally:
         lock.release()
 

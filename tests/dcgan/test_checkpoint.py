@@ -41,20 +41,24 @@ def fresh(small: Callable[..., Params]) -> TrainState:
 
 
 @pytest.mark.parametrize(
-    ("finished", "total_steps", "step"),
+    ("finished", "stored", "total_steps", "step"),
     [
-        pytest.param(False, 12, 6, id="cut off: goes on"),
-        pytest.param(False, 6, 6, id="cut off before its outs were written: writes them"),
-        pytest.param(True, 12, 6, id="finished, more wanted: goes on"),
-        pytest.param(True, 6, 0, id="finished, the same wanted again: afresh"),
-        pytest.param(True, 3, 0, id="finished, less wanted: afresh"),
-        pytest.param(False, 3, 0, id="cut off beyond what is wanted: afresh"),
+        pytest.param(False, None, 12, 6, id="cut off: goes on"),
+        pytest.param(False, None, 6, 6, id="cut off before its outs were written: writes them"),
+        pytest.param(True, "outs", 12, 6, id="finished, more wanted: goes on"),
+        pytest.param(True, "outs", 6, 0, id="finished, the same wanted again: afresh"),
+        pytest.param(True, "others", 6, 6, id="finished, and its outs got lost, as on a full disk: writes them"),
+        pytest.param(True, None, 6, 6, id="finished, and nothing was ever stored: writes them"),
+        pytest.param(True, "outs", 3, 0, id="finished, less wanted: afresh"),
+        pytest.param(False, None, 3, 0, id="cut off beyond what is wanted: afresh"),
     ],
 )
-def test_resume(saved: Checkpoint, fresh: TrainState, finished: bool, total_steps: int, step: int) -> None:
+def test_resume(
+    saved: Checkpoint, fresh: TrainState, finished: bool, stored: str | None, total_steps: int, step: int
+) -> None:
     if finished:
-        saved.finish()
-    saved.resume(fresh, total_steps)
+        saved.finish("outs")
+    saved.resume(fresh, total_steps, stored)
     assert fresh.step == step
 
 
@@ -63,7 +67,7 @@ def test_a_longer_training_that_was_cut_off_waits_until_it_is_wanted_again(
 ) -> None:
     def resumed(total_steps: int) -> int:
         state = new_state(small(), CPU)
-        saved.resume(state, total_steps)
+        saved.resume(state, total_steps, "outs")
         return state.step
 
     assert resumed(3) == 0
@@ -71,39 +75,31 @@ def test_a_longer_training_that_was_cut_off_waits_until_it_is_wanted_again(
     short = new_state(small(), CPU)
     short.step = 3
     saved.save(short)
-    saved.finish()
+    saved.finish("outs")
     assert resumed(5) == 3, "the short one goes on"
-    saved.finish()
+    saved.finish("outs")
     assert resumed(12) == 6, "the long one goes on"
     assert resumed(12) == 6
 
 
 def test_what_is_trained_afresh_is_not_resumed_from_the_old_one_later(saved: Checkpoint, fresh: TrainState) -> None:
-    saved.finish()
-    saved.resume(fresh, 6)
-    saved.resume(fresh, 6)  # killed before its first save, and started again
+    saved.finish("outs")
+    saved.resume(fresh, 6, "outs")
+    saved.resume(fresh, 6, "outs")  # killed before its first save, and started again
     assert fresh.step == 0
 
 
-def test_what_another_process_finished_meanwhile_is_not_trained_again(
-    saved: Checkpoint, fresh: TrainState, tmp_path: Path
-) -> None:
-    saved.finish()
-    Checkpoint(tmp_path, is_anothers=True).resume(fresh, 6)
-    assert fresh.step == 6
-
-
 def test_a_resumed_training_is_not_finished_by_the_old_mark(saved: Checkpoint, fresh: TrainState) -> None:
-    saved.finish()
-    saved.resume(fresh, 12)
-    saved.resume(fresh, 6)
+    saved.finish("outs")
+    saved.resume(fresh, 12, "outs")
+    saved.resume(fresh, 6, "outs")
     assert fresh.step == 6
 
 
 def test_a_damaged_checkpoint_is_named(saved: Checkpoint, fresh: TrainState, tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:1000])
     with pytest.raises(StageError, match=r"state.pt is damaged; remove it to train afresh"):
-        saved.resume(fresh, 12)
+        saved.resume(fresh, 12, "outs")
 
 
 def test_a_save_that_fails_leaves_the_one_before(
@@ -116,7 +112,7 @@ def test_a_save_that_fails_leaves_the_one_before(
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match="no space"):
         saved.save(fresh)
-    saved.resume(fresh, 12)
+    saved.resume(fresh, 12, "outs")
     assert fresh.step == 6
 
 
@@ -127,14 +123,14 @@ def test_a_second_process_waits_says_so_and_takes_what_it_waited_for(
     trained = new_state(small(), CPU)
     trained.step = 6
     Checkpoint(tmp_path / "key").save(trained)
-    Checkpoint(tmp_path / "key").finish()
+    Checkpoint(tmp_path / "key").finish("outs")
     command = [sys.executable, "-c", HOLD, tmp_path / "key" / "lock", tmp_path / "released"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         with open_checkpoint(tmp_path, "key", keep=1) as checkpoint:
             assert (tmp_path / "released").exists()
-            checkpoint.resume(fresh, 6)
+            checkpoint.resume(fresh, 6, "those of before")
             assert fresh.step == 6
     assert "waiting for it" in capsys.readouterr().err
 
