@@ -93,7 +93,9 @@ def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
     with open_workers(workers_count) as workers:
         import_source(root / "images", params.crawl, raw, workers)
         started = time.monotonic()
-        verdicts = filter_shards(raw, clean, work / "cache", params.image_size, params.filter, workers).to_pylist()
+        verdicts = filter_shards(
+            raw, clean, work / "cache", params.image_size, params.nc, params.filter, workers
+        ).to_pylist()
         seconds = time.monotonic() - started
     labels = read_labels(root)
     verdict = {row["path"].removeprefix("images/"): row for row in verdicts}

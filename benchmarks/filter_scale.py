@@ -99,7 +99,9 @@ def filtered(raw: Path, clean: Path, processes: int) -> dict[str, Any]:
         warm_up(workers, processes)
         timed = TimedWorkers(workers)
         started = time.monotonic()
-        verdicts: pa.Table = filter_shards(raw, clean, clean / "cache", params.image_size, params.filter, timed)
+        verdicts: pa.Table = filter_shards(
+            raw, clean, clean / "cache", params.image_size, params.nc, params.filter, timed
+        )
         total = time.monotonic() - started
     hashes = np.array([int(bits, 16) for bits in verdicts["phash"].to_pylist()], np.uint64)
     return {

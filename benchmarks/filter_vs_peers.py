@@ -92,7 +92,7 @@ def run_ours(root: Path, work: Path, processes: int) -> tuple[set[str], float, f
         import_source(root / "images", params.crawl, work / "raw", workers)
         imported = time.monotonic()
         verdicts = filter_shards(
-            work / "raw", work / "clean", work / "cache", params.image_size, params.filter, workers
+            work / "raw", work / "clean", work / "cache", params.image_size, params.nc, params.filter, workers
         ).to_pylist()
         ended = time.monotonic()
     dropped = {row["path"].removeprefix("images/") for row in verdicts if not row["kept"]}

@@ -84,7 +84,7 @@ def pack_arm(arm: str, work: Path, params: Params) -> int:
     with open_workers(params.workers) as workers:
         raw, clean = work / f"{arm}-raw", work / f"{arm}-clean"
         import_source(source, crawl, raw, workers)
-        filter_shards(raw, clean, work / "cache", params.image_size, rules, workers)
+        filter_shards(raw, clean, work / "cache", params.image_size, params.nc, rules, workers)
         return pack_faces(raw, clean, work / arm, params.image_size, params.nc, workers)["train"]
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     with stage_run(STAGE, params) as run, open_workers(params.workers, params.scheduler) as workers:
         started = time.monotonic()
         verdicts = filter_shards(
-            paths.RAW, paths.CLEAN, paths.state_dir() / "filter", params.image_size, params.filter, workers
+            paths.RAW, paths.CLEAN, paths.state_dir() / "filter", params.image_size, params.nc, params.filter, workers
         )
         seconds = time.monotonic() - started
         write_verdicts(verdicts, params.filter, paths.VERDICTS)

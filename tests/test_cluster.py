@@ -113,7 +113,7 @@ def run_stages(dataroot: str, params: Params, workers: Workers) -> None:
     """Import, filter and resize below the working directory, as the stages do, by relative paths."""
     crawl = params.crawl.model_copy(update={"holdout_fraction": 0.4})
     import_source(Path(dataroot), crawl, Path("raw"), workers)
-    verdicts = filter_shards(Path("raw"), Path("clean"), Path("cache"), 64, params.filter, workers)
+    verdicts = filter_shards(Path("raw"), Path("clean"), Path("cache"), 64, 3, params.filter, workers)
     pq.write_table(verdicts, "verdicts.parquet")
     pack_faces(Path("raw"), Path("clean"), Path("faces"), 64, 3, workers)
 

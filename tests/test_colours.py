@@ -72,7 +72,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, params: Params, save: Call
         (root / "crawl" / f"{number:02}").write_bytes(DAMAGES[damage](reddened(number), rng))
     crawl = params.crawl.model_copy(update={"holdout_fraction": 0.4})
     import_source(root / "crawl", crawl, root / "raw", HERE)
-    verdicts = filter_shards(root / "raw", root / "clean", root / "cache", 64, params.filter, HERE)
+    verdicts = filter_shards(root / "raw", root / "clean", root / "cache", 64, 3, params.filter, HERE)
     write_filter_page(verdicts, root / "raw", root / "clean", params.filter, root / "filter.html")
     pack_faces(root / "raw", root / "clean", root / "faces", 64, 3, HERE)
     return root

@@ -52,7 +52,7 @@ IN_SEVERAL_STAGES = {
     "train.ema": {"train", "evaluate"},
     "seed": {"train", "evaluate"},
     "image_size": {"filter", "resize", "train"},
-    "nc": {"resize", "train"},
+    "nc": {"filter", "resize", "train"},
 }
 
 SECTION_OF = {"crawl": "crawl-import", "filter": "filter", "train": "train", "evaluate": "evaluate"}

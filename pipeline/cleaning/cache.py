@@ -43,10 +43,10 @@ class Cached(NamedTuple):
     compared: Path
 
 
-def measures_file(folder: Path, digest: str, image_size: int, params: FilterParams) -> Path:
+def measures_file(folder: Path, digest: str, image_size: int, nc: int, params: FilterParams) -> Path:
     """Return where the measures of the shard with that digest belong."""
     settings = params.model_dump(include=set(MEASURED_BY))
-    return _file(folder, "measures", digest, {"image_size": image_size, **settings})
+    return _file(folder, "measures", digest, {"image_size": image_size, "nc": nc, **settings})
 
 
 def mended_file(folder: Path, digest: str, image_size: int, params: FilterParams) -> Path:
@@ -55,9 +55,9 @@ def mended_file(folder: Path, digest: str, image_size: int, params: FilterParams
     return _file(folder, "mended", digest, {"image_size": image_size, **settings})
 
 
-def compared_file(folder: Path, digests: Sequence[str], max_difference: float) -> Path:
+def compared_file(folder: Path, digests: Sequence[str], nc: int, max_difference: float) -> Path:
     """Return where the comparisons between pictures of the shards with those digests belong."""
-    return _file(folder, "compared", "".join(digests), {"max_difference": max_difference})
+    return _file(folder, "compared", "".join(digests), {"nc": nc, "max_difference": max_difference})
 
 
 def read_cached(path: Path, columns: list[str]) -> pa.Table | None:

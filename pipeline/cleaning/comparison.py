@@ -11,15 +11,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.cleaning.cache import read_cached, write_cached
-from pipeline.cleaning.duplicates import Rows
+from pipeline.cleaning.duplicates import Flags, Rows
 from pipeline.cleaning.hashing import Pairs
-from pipeline.cleaning.likeness import Figures, Signatures, difference
+from pipeline.cleaning.likeness import Figures, Signatures, difference, same_tones
 from pipeline.workers import Workers
 
 # Pairs compared in one go, and handed to the workers together: 25 MB of arrays each.
 _SIGNATURES, _HANDED = 1 << 6, 1 << 12
 
 _COLUMNS = ["pair", "worst", "tint"]
+
+# How a link, (i, j, way), has picture j compared with picture i: a sum of these.
+MIRRORED, RETONED = 1, 2
 
 
 class Comparison:
@@ -48,14 +51,18 @@ class Comparison:
         self._known = np.asarray(pairs)
         self._figures = np.array([worst, tint], np.float32).reshape(2, -1)
 
-    def smallest(self, pairs: Pairs) -> Figures:
-        """Return the difference() of pairs of those positions, int64 (P, 2), mirrored if that is less: float32 (P,)."""
-        ways = (0, 1) if self._mirrored else (0,)
+    def smallest(self, pairs: Pairs, retoned: Flags) -> Figures:
+        """Return the difference() of pairs of those positions, int64 (P, 2), mirrored if that is less: float32 (P,).
+
+        retoned, bool (P,): which of them are compared toned alike.
+        """
+        ways = (0, MIRRORED) if self._mirrored else (0,)
         upright = np.sort(pairs, axis=1)
-        return np.asarray(np.minimum.reduce([self(np.insert(upright, 2, way, axis=1))[0] for way in ways]), np.float32)
+        links = [np.column_stack([upright, way + RETONED * retoned]) for way in ways]
+        return np.asarray(np.minimum.reduce([self(some)[0] for some in links]), np.float32)
 
     def __call__(self, links: Pairs) -> tuple[Figures, Figures]:
-        """Return difference() and tint, float32 (P,) each, of close_links() between those positions, int64 (P, 3)."""
+        """Return difference() and tint, float32 (P,) each, of links between those positions, int64 (P, 3)."""
         places = np.column_stack([np.searchsorted(self._positions, links[:, :2]), links[:, 2]])
         pairs = _pair_keys(self._contents[places[:, 0]], self._contents[places[:, 1]], places[:, 2])
         new = ~np.isin(pairs, self._known)
@@ -83,9 +90,11 @@ class Comparison:
 
 
 def both_ends(pictures: Signatures, links: Pairs) -> tuple[Signatures, Signatures]:
-    """Return the pictures (N, H, W, 3) at both ends of close_links(), the second mirrored where the link says so."""
-    first, second, mirrored = pictures[links[:, 0]], pictures[links[:, 1]], links[:, 2] == 1
+    """Return the pictures (N, H, W, 3) at both ends of links, mirrored and toned alike where the link says so."""
+    first, second = pictures[links[:, 0]], pictures[links[:, 1]]
+    mirrored, retoned = links[:, 2] & MIRRORED != 0, links[:, 2] & RETONED != 0
     second[mirrored] = second[mirrored][:, :, ::-1]
+    first[retoned], second[retoned] = same_tones(first[retoned], second[retoned])
     return first, second
 
 
@@ -99,9 +108,9 @@ def _compare(pairs: tuple[Signatures, Signatures], limit: float) -> NDArray[np.f
     return np.stack(difference(*pairs, limit))
 
 
-def _pair_keys(first: NDArray[np.uint64], second: NDArray[np.uint64], mirrored: Rows) -> NDArray[np.uint64]:
+def _pair_keys(first: NDArray[np.uint64], second: NDArray[np.uint64], ways: Rows) -> NDArray[np.uint64]:
     """Return a number for each pair of contents that tells it from all others: uint64 (P,); the order counts."""
-    return _mixed(_mixed(first) + second + mirrored.astype(np.uint64))
+    return _mixed(_mixed(first) + second + ways.astype(np.uint64))
 
 
 def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

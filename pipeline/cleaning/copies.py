@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.cleaning.cache import Cached
-from pipeline.cleaning.comparison import Comparison, both_ends, parts
+from pipeline.cleaning.comparison import RETONED, Comparison, both_ends, parts
 from pipeline.cleaning.duplicates import Flags, Rows, groups
 from pipeline.cleaning.hashing import Hashes, Pairs, close_pairs
 from pipeline.cleaning.inspect import read_signatures
@@ -36,18 +36,25 @@ def close_links(hashes: Hashes, mirrored: Hashes, radius: int) -> Pairs:
 
 
 def find_copies(
-    measured: pa.Table, among: Rows, cached: Cached, params: FilterParams, workers: Workers
+    measured: pa.Table,
+    among: Rows,
+    retoned: Callable[[Pairs], Flags],
+    cached: Cached,
+    params: FilterParams,
+    workers: Workers,
 ) -> tuple[Pairs, Comparison]:
     """Return pairs of positions in measured whose images show the same picture, int64 (P, 2).
 
     They are enough to connect all copies of one picture, and need not be all pairs of them.
 
     measured: MEASURED_SCHEMA; among: the positions of the images to look at, which are readable, int64 (N,), sorted;
-    cached: where they are cached. The Comparison returned knows those with a close hash and the same layout as another.
+    retoned: which pairs are to be compared toned alike; cached: where the images' measures and comparisons are. The
+    Comparison returned knows those with a close hash and the same layout as another.
     """
     upright, mirrored = (measured[name].take(among).to_numpy() for name in ("phash", "phash_mirrored"))
     pairs = close_links(upright, mirrored if params.mirrored else mirrored[:0], params.hash_distance)
     pairs[:, :2] = among[pairs[:, :2]]
+    pairs[:, 2] += RETONED * retoned(pairs[:, :2])
     layouts = _layouts(measured["layout"].combine_chunks())
     alike = [np.zeros(0, np.bool_)]
     for part in parts(pairs, _LAYOUTS):

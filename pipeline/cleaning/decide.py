@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.cleaning.cache import Cached
 from pipeline.cleaning.copies import find_copies
 from pipeline.cleaning.duplicates import (
+    Flags,
     Rows,
     best_first,
     champions,
@@ -18,7 +19,9 @@ from pipeline.cleaning.duplicates import (
     one_per_content,
     same_content_pairs,
 )
+from pipeline.cleaning.hashing import Pairs
 from pipeline.cleaning.measures import Measures
+from pipeline.cleaning.repair import TONED_BY
 from pipeline.cleaning.verdict import Columns, Labels, damages, judge, present, severities
 from pipeline.params import FilterParams
 from pipeline.workers import Workers
@@ -59,7 +62,14 @@ def decide(measured: pa.Table, cached: Cached, params: FilterParams, workers: Wo
 
     members = np.nonzero(readable & (kept | holdout))[0]
     originals = one_per_content(contents, members)
-    pairs, compare = find_copies(measured, originals, cached, params, workers)
+    # With its tone repaired, a picture may be a face of the other split that it does not look like yet.
+    toned = np.isin(repairs, list(TONED_BY)) | (params.enabled and params.tone_all is not None)
+
+    def retoned(some: Pairs) -> Flags:
+        left, right = some.T
+        return np.asarray((holdout[left] != holdout[right]) & (toned[left] | toned[right]))
+
+    pairs, compare = find_copies(measured, originals, retoned, cached, params, workers)
     group = groups(len(measured), np.concatenate([pairs, same_content_pairs(contents, members)]))
     area, size = columns["width"] * columns["height"], measured["bytes"].to_numpy()
     champion = champions(group, holdout, kept, best_first(repairs, area, size, columns["blur"]))
@@ -72,7 +82,8 @@ def decide(measured: pa.Table, cached: Cached, params: FilterParams, workers: Wo
     near = np.flatnonzero(lost & (contents != contents[champion]))
     original = np.full(contents.max(initial=-1) + 1, -1)
     original[contents[originals]] = originals
-    difference[near] = compare.smallest(original[contents[np.stack([near, champion[near]], axis=1)]])
+    ends = original[contents[np.stack([near, champion[near]], axis=1)]]
+    difference[near] = compare.smallest(ends, retoned(ends))
     compare.save()
 
     derived = {

@@ -16,7 +16,7 @@ from pipeline.cleaning.hashing import phash, thumbnail
 from pipeline.cleaning.likeness import LAYOUT, SIDE, Signatures, layout, signature
 from pipeline.cleaning.measures import Measures, measure_seen
 from pipeline.cleaning.repair import Damaged, asked_of_all, finish, holds, repair
-from pipeline.cleaning.views import net_views
+from pipeline.cleaning.views import centre_square, luma, net_views
 from pipeline.codec import Pixels, decode_trusted, encode_png
 from pipeline.params import FilterParams
 from pipeline.records import CLEAN_SCHEMA, read_groups, read_rows, write_shard
@@ -67,7 +67,7 @@ class MeasureJob(NamedTuple):
     code: str
 
 
-def measure_shard(job: MeasureJob, image_size: int, params: FilterParams) -> pa.Table:
+def measure_shard(job: MeasureJob, image_size: int, nc: int, params: FilterParams) -> pa.Table:
     """Return the measures, hashes and layout of each image of a raw shard, MEASURED_SCHEMA; null if unreadable.
 
     They are read from job.cached, or written there, with the images' signatures.
@@ -76,13 +76,13 @@ def measure_shard(job: MeasureJob, image_size: int, params: FilterParams) -> pa.
     # Signatures and all, so that a damaged file is found here.
     known = read_cached(job.cached, _CACHED_SCHEMA.names)
     if known is None:
-        known = _measure(job.shard, image_size, params)
+        known = _measure(job.shard, image_size, nc, params)
         write_cached(known, job.cached)
     measured = known.select(MEASURED_SCHEMA.names[1:])
     return measured.add_column(0, "shard", pa.array([job.shard.name] * len(measured), pa.string()))
 
 
-def _measure(shard: Path, image_size: int, params: FilterParams) -> pa.Table:
+def _measure(shard: Path, image_size: int, nc: int, params: FilterParams) -> pa.Table:
     records: dict[int, dict[str, Any]] = {}
 
     def readable() -> Iterator[dict[str, Any]]:
@@ -93,7 +93,7 @@ def _measure(shard: Path, image_size: int, params: FilterParams) -> pa.Table:
                 yield row
 
     for rows, pictures in _decoded(readable()):
-        for row, measured in zip(rows, _measured(pictures, image_size, params), strict=True):
+        for row, measured in zip(rows, _measured(pictures, image_size, nc, params), strict=True):
             records[row["row"]] |= {"bytes": len(row["image"]["bytes"]), **measured}
     return pa.Table.from_pylist(list(records.values()), schema=_CACHED_SCHEMA)
 
@@ -112,23 +112,32 @@ def _decoded(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[list[dict[str, An
         yield some, pictures
 
 
-def _measured(pictures: Sequence[Pixels], image_size: int, params: FilterParams) -> Iterator[dict[str, Any]]:
-    """Yield what is measured of each picture, columns of _CACHED_SCHEMA."""
+def _measured(pictures: Sequence[Pixels], image_size: int, nc: int, params: FilterParams) -> Iterator[dict[str, Any]]:
+    """Yield what is measured of each picture, columns of _CACHED_SCHEMA.
+
+    Copies are told by what the net sees of them, the centre square, and of black and white ones the luma: cut or
+    coloured otherwise outside of that, two pictures are one face in training.
+    """
     net = net_views(pictures, image_size)
     measures = measure_seen(pictures, net, params)
-    upright, mirrored = phash(np.stack([thumbnail(pixels) for pixels in pictures]))
-    for pixels, view, numbers, *hashes in zip(
-        pictures, net, measures, upright.tolist(), mirrored.tolist(), strict=True
-    ):
-        # Of a square picture, the net's view is what signature() reduces it to first.
-        whole = view if pixels.shape[0] == pixels.shape[1] >= len(view) == 2 * SIDE else pixels
+    squares = [centre_square(pixels) for pixels in pictures]
+    upright, mirrored = phash(np.stack([thumbnail(square) for square in squares]))
+    for square, view, numbers, *hashes in zip(squares, net, measures, upright.tolist(), mirrored.tolist(), strict=True):
+        # The net's view is what signature() reduces the square to first.
+        signed = signature(view if len(square) >= len(view) == 2 * SIDE else square)
+        laid_out = layout(square)
         yield {
             **numbers._asdict(),
             "phash": hashes[0],
             "phash_mirrored": hashes[1],
-            "layout": layout(pixels).tobytes(),
-            "signature": signature(whole).tobytes(),
+            "layout": (laid_out if nc == 3 else _grey(laid_out)).tobytes(),
+            "signature": (signed if nc == 3 else _grey(signed)).tobytes(),
         }
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    """Return the luma of RGB uint8 (H, W, 3) in all three channels."""
+    return np.repeat(luma(pixels)[:, :, None], 3, axis=2)
 
 
 def read_signatures(wanted: tuple[Path, NDArray[np.int64]]) -> Signatures:

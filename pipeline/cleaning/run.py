@@ -21,7 +21,7 @@ from pipeline.workers import Workers
 
 
 def filter_shards(
-    raw: Path, clean: Path, cache: Path, image_size: int, params: FilterParams, workers: Workers
+    raw: Path, clean: Path, cache: Path, image_size: int, nc: int, params: FilterParams, workers: Workers
 ) -> pa.Table:
     """Filter the raw shards of one folder into shards of the same names in another, and return the verdicts.
 
@@ -32,11 +32,11 @@ def filter_shards(
     sizes = shard_sizes(shards)
     digests = dict(zip(shards, workers.map(file_digest, shards, label="filter: look up", sizes=sizes), strict=True))
     cache = cache.absolute()
-    measures = {shard: measures_file(cache, digests[shard], image_size, params) for shard in shards}
-    compared = compared_file(cache, list(digests.values()), params.max_difference)
+    measures = {shard: measures_file(cache, digests[shard], image_size, nc, params) for shard in shards}
+    compared = compared_file(cache, list(digests.values()), nc, params.max_difference)
     jobs = [MeasureJob(shard, measures[shard], CODE) for shard in shards]
     measuring = workers.map(
-        partial(measure_shard, image_size=image_size, params=params), jobs, label="filter: measure", sizes=sizes
+        partial(measure_shard, image_size=image_size, nc=nc, params=params), jobs, label="filter: measure", sizes=sizes
     )
     cached = Cached({shard.name: path for shard, path in measures.items()}, compared)
     verdicts, rows = _judged(pa.concat_tables(measuring), sizes, cached, params, workers)

@@ -21,12 +21,17 @@ Planes = NDArray[np.uint8]
 Levels = NDArray[np.int16]
 
 
-def net_view(pixels: Pixels, image_size: int) -> Pixels:
-    """Return the centre square at image_size, as the resize stage crops it: RGB uint8 (image_size, image_size, 3)."""
+def centre_square(pixels: Pixels) -> Pixels:
+    """Return what the resize stage cuts out of RGB uint8 (H, W, 3), by torchvision's center_crop, as a view of it."""
     height, width = pixels.shape[:2]
     side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return _resize(pixels[top : top + side, left : left + side], image_size, image_size)
+    top, left = round((height - side) / 2), round((width - side) / 2)
+    return pixels[top : top + side, left : left + side]
+
+
+def net_view(pixels: Pixels, image_size: int) -> Pixels:
+    """Return the centre square at image_size, much as the net will see it: RGB uint8 (image_size, image_size, 3)."""
+    return _resize(centre_square(pixels), image_size, image_size)
 
 
 def net_views(pictures: Sequence[Pixels], image_size: int) -> Stack:

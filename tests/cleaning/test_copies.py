@@ -87,14 +87,18 @@ def twins(face, save):
     return [save(kinds[at % 4], "JPEG", quality=50 + at) for at in range(32)]
 
 
+def never(pairs):
+    return np.zeros(len(pairs), np.bool_)
+
+
 def test_found_copies_are_those_of_comparing_every_pair(params, face, save, shard, monkeypatch):
     images = twins(face, save)
     raw = shard(images)
-    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, params.filter)
+    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, 3, params.filter)
     calls = []
     monkeypatch.setattr(comparison, "difference", lambda *a: calls.append(len(a[0])) or difference(*a))
     cached = Cached({"0.parquet": raw / "cached"}, raw / "compared")
-    found, _ = find_copies(measured, np.arange(len(images)), cached, params.filter, HERE)
+    found, _ = find_copies(measured, np.arange(len(images)), never, cached, params.filter, HERE)
 
     limits = params.filter
     pixels = [decode(image, 10**6) for image in images]
@@ -110,7 +114,7 @@ def test_found_copies_are_those_of_comparing_every_pair(params, face, save, shar
 
 def test_every_lost_copy_has_its_difference(params, face, save, shard):
     raw = shard([*twins(face, save), save(face(1), "JPEG", quality=50)])
-    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, params.filter)
+    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, 3, params.filter)
     with open_workers(2) as workers:
         verdicts = decide(
             measured, Cached({"0.parquet": raw / "cached"}, raw / "compared"), params.filter, workers
@@ -129,7 +133,7 @@ def test_every_lost_copy_has_its_difference(params, face, save, shard):
 
 def test_no_pair_is_compared_twice(params, face, save, shard, monkeypatch):
     raw = shard(twins(face, save))
-    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, params.filter)
+    measured = measure_shard(MeasureJob(raw / "0.parquet", raw / "cached", CODE), 64, 3, params.filter)
     calls = []
     monkeypatch.setattr(comparison, "difference", lambda *a: calls.append(len(a[0])) or difference(*a))
     cached = Cached({"0.parquet": raw / "cached"}, raw / "compared")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.cleaning.likeness import difference, layout, layout_likeness, signature
+from pipeline.cleaning.likeness import difference, layout, layout_likeness, same_tones, signature
 from pipeline.cleaning.views import net_view
 
 
@@ -92,3 +92,14 @@ def test_no_pairs_give_no_figures():
 def test_the_nets_view_of_a_square_has_the_same_signature(face, side):
     pixels = face(1, side=side)
     assert np.array_equal(signature(net_view(pixels, 64)), signature(pixels))
+
+
+@pytest.mark.parametrize("gamma", [0.6, 1.8])
+def test_same_tones_undo_a_curve_and_no_other_colours(face, gamma):
+    pixels = signature(face(4))
+    curved = (255 * (pixels / 255) ** gamma).round().astype(np.uint8)
+    for one, other in ((pixels, curved), (curved, pixels)):
+        alike, goal = same_tones(one[None], other[None])
+        assert np.abs(alike.astype(int) - goal).mean() < 1.5
+    alike, goal = same_tones(pixels[None], pixels[None, :, :, ::-1])
+    assert np.abs(alike.astype(int) - goal).mean() > 10

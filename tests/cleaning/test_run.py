@@ -20,9 +20,9 @@ from pipeline.workers import Workers, open_workers
 HERE = Workers()
 
 
-def run(raw, params, workers=HERE, **changes):
+def run(raw, params, workers=HERE, nc=3, **changes):
     clean = raw.parent / "clean"
-    table = filter_shards(raw, clean, raw.parent / "cache", 64, params.filter.model_copy(update=changes), workers)
+    table = filter_shards(raw, clean, raw.parent / "cache", 64, nc, params.filter.model_copy(update=changes), workers)
     rows = [row for path in sorted(clean.glob("*.parquet")) for row in read_rows(path, ["row", "image", "repair"])]
     return table, {row["row"]: row for row in rows}
 
@@ -64,6 +64,42 @@ def test_every_image_gets_its_verdict(params, face, save, shard):
         assert row["repair"] == rows[number]["repair"]
         assert (row["image"]["bytes"] == raw_rows[number]["image"]["bytes"]) == (row["repair"] is None)
         assert decode(row["image"]["bytes"], 10**6).shape == (96, 96, 3)
+
+
+def taller(pixels):
+    """Return the picture with other things above and below it."""
+    return np.concatenate([pixels[50:80], pixels, pixels[10:40]])
+
+
+def faded(pixels):
+    return (pixels * 0.3 + 80).astype(np.uint8)
+
+
+def grey(pixels):
+    return np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize("first", ["train", "holdout"])
+@pytest.mark.parametrize(
+    ("changed", "nc", "reason"),
+    [
+        pytest.param(taller, 3, "holdout twin", id="of which resize cuts the same square"),
+        pytest.param(faded, 3, "holdout twin", id="which the repair of its tone makes the same"),
+        pytest.param(grey, 1, "holdout twin", id="which is the same without its colours"),
+        pytest.param(grey, 3, None, id="in other colours"),
+    ],
+)
+def test_what_training_would_see_of_the_holdout_is_a_twin(params, face, shard, changed, nc, reason, first):
+    splits = [first, "holdout" if first == "train" else "train", "train"]
+    verdicts, _ = run(shard([face(5), changed(face(5)), face(6)], splits), params, nc=nc)
+    assert verdicts["reason"].to_pylist()[splits.index("train")] == reason
+    assert verdicts["reason"].to_pylist().count(None) == (3 if reason is None else 2)
+    assert all(difference is None or difference < 0.2 for difference in verdicts["difference"].to_pylist())
+
+
+def test_what_was_compared_in_colour_is_compared_again_without(params, face, shard):
+    raw = shard([face(5), grey(face(5))], ["holdout", "train"])
+    assert [run(raw, params, nc=nc)[0]["reason"].to_pylist()[1] for nc in (3, 1, 3)] == [None, "holdout twin", None]
 
 
 def test_off_lets_everything_readable_pass_but_never_a_leak(params, face, save, shard):
@@ -129,7 +165,7 @@ def test_stale_shards_go(params, face, shard):
 
 def test_nothing_to_filter_is_said(params, tmp_path):
     with pytest.raises(StageError, match="crawl-import"):
-        filter_shards(tmp_path, tmp_path / "clean", tmp_path / "cache", 64, params.filter, HERE)
+        filter_shards(tmp_path, tmp_path / "clean", tmp_path / "cache", 64, 3, params.filter, HERE)
 
 
 def test_only_unreadable_files(params, shard):
@@ -211,7 +247,7 @@ def test_a_damaged_signature_is_made_again(params, face, save, shard):
 def test_a_worker_with_other_code_is_refused(params, face, shard):
     raw = shard([face(1)])
     with pytest.raises(StageError, match="start the workers anew"):
-        inspect.measure_shard(inspect.MeasureJob(raw / "0.parquet", raw / "cached", "older"), 64, 256)
+        inspect.measure_shard(inspect.MeasureJob(raw / "0.parquet", raw / "cached", "older"), 64, 3, 256)
     assert not (raw / "cached").exists()
 
 

@@ -3,13 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.cleaning.views import extremes, net_view, work_view
+from pipeline.cleaning.views import centre_square, extremes, net_view, work_view
+from pipeline.packing import resize_face
 
 
 def test_net_view_is_the_centre_square():
     wide = np.zeros((64, 96, 3), np.uint8)
     wide[:, 16:80] = 200
     assert np.array_equal(net_view(wide, 64), np.full((64, 64, 3), 200, np.uint8))
+
+
+@pytest.mark.parametrize("length", range(64, 73))
+def test_the_centre_square_is_what_resize_cuts(length):
+    pixels = np.random.default_rng(0).integers(0, 256, (length, 64, 3), np.uint8)
+    for picture in (pixels, pixels.transpose(1, 0, 2)):
+        assert np.array_equal(centre_square(picture), resize_face(picture, 64, 3))
 
 
 @pytest.mark.parametrize(
