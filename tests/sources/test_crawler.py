@@ -22,7 +22,7 @@ from pipeline.sources.provenance import CRAWLED_SCHEMA
 from pipeline.sources.takedown import Takedown
 from pipeline.workers import Workers
 from tests.sources.crawling import fetch
-from tests.sources.server import OUTCOMES, Server, noise_picture, picture, write_certificate
+from tests.sources.server import OUTCOMES, Handler, Server, noise_picture, picture, write_certificate
 
 
 def test_https_takes_a_certificate_that_can_be_checked_and_the_same_addresses(
@@ -176,6 +176,19 @@ def test_a_robots_txt_that_is_too_busy_is_asked_for_again(server: Server, crawl:
     assert {row["error"] for row in fetch(others, crawl).values()} == {"robots"}
     assert asked == server.asked["/image/2.png"] == 0
     assert server.asked["/robots.txt"] == 2 * (1 + crawl.retries), "no more often for a longer list"
+
+
+def test_robots_txt_binds_all_who_wait_for_it(server: Server, crawl: CrawlParams, monkeypatch) -> None:
+    handler, at_once = server.RequestHandlerClass, server.RequestHandlerClass.on_robots
+
+    def slowly(one: Handler) -> None:
+        one.linger(0.5)
+        at_once(one)
+
+    monkeypatch.setattr(handler, "on_robots", slowly)
+    rows = fetch([f"{server.address}/forbidden/{number}.png" for number in range(6)], crawl)
+    assert {row["error"] for row in rows.values()} == {"robots"}
+    assert server.asked == {"/robots.txt": 1}
 
 
 def test_older_bytes_outlive_a_robots_txt_that_is_broken_for_once(server: Server, crawl: CrawlParams) -> None:
