@@ -34,11 +34,12 @@ CREATE INDEX IF NOT EXISTS fetched_sha256 ON fetched (sha256);
 
 @dataclass(frozen=True)
 class Pending:
-    """A URL to ask for, and what the server called the bytes that the store has of it."""
+    """A URL to ask for, and what the server called the bytes that the store has of it, by final_url and no other."""
 
     url: str
-    etag: str | None
-    last_modified: str | None
+    etag: str | None = None
+    last_modified: str | None = None
+    final_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,13 +137,13 @@ class Store:
     def pending(self, key: str) -> list[Pending]:
         """Return what a crawl has yet to ask for, in the list's order."""
         found = self._journal.execute(
-            "SELECT url, etag, last_modified, sha256, size FROM task LEFT JOIN fetched USING (url) "
+            "SELECT url, etag, last_modified, final_url, sha256, size FROM task LEFT JOIN fetched USING (url) "
             "WHERE key = ? AND NOT done ORDER BY task.rowid",
             [key],
         ).fetchall()
         return [
-            Pending(url, *((etag, modified) if self._holds(sha256, size) else (None, None)))
-            for url, etag, modified, sha256, size in found
+            Pending(url, etag, modified, final_url) if self._holds(sha256, size) else Pending(url)
+            for url, etag, modified, final_url, sha256, size in found
         ]
 
     def keep(self, data: bytes, sha256: str) -> None:

@@ -89,6 +89,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.asked[self.path] += 1
             self.server.agents.add(self.headers["User-Agent"])
+            self.server.asked_for_newer[self.path] += bool({"If-None-Match", "If-Modified-Since"} & {*self.headers})
             self.server.times.setdefault(self.path, []).append(time.monotonic())
         kind = self.path.strip("/").split("/")[0].split(".")[0].replace("-", "_")
         if self.path in self.server.failing:
@@ -164,12 +165,13 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(picture(self.number() + 1000 * self.server.edition), ETag=tag)
 
     def on_dated(self) -> None:
+        """An image with a date, which stays the same whatever `server.edition` is."""
         date = "Wed, 21 Oct 2015 07:28:00 GMT"
         if self.headers["If-Modified-Since"] == date:
             self.send_response(304)
             self.end_headers()
         else:
-            self.reply(picture(self.number()), Last_Modified=date)
+            self.reply(picture(self.number() + 1000 * self.server.edition), Last_Modified=date)
 
     def on_forbidden(self) -> None:
         self.on_image()
@@ -365,6 +367,7 @@ class Server(ThreadingHTTPServer):
         super().__init__((host, 0), Handler)
         self.host = host
         self.asked: Counter[str] = Counter()
+        self.asked_for_newer: Counter[str] = Counter()  # than what the crawler has
         self.times: dict[str, list[float]] = {}
         self.agents: set[str] = set()
         self.lock, self.closing = threading.Lock(), threading.Event()

@@ -22,7 +22,7 @@ from pipeline.sources.provenance import CRAWLED_SCHEMA
 from pipeline.sources.takedown import Takedown
 from pipeline.workers import Workers
 from tests.sources.crawling import fetch
-from tests.sources.server import OUTCOMES, Handler, Server, noise_picture, picture, write_certificate
+from tests.sources.server import OUTCOMES, Handler, Server, noise_picture, picture, serving, write_certificate
 
 
 def test_https_takes_a_certificate_that_can_be_checked_and_the_same_addresses(
@@ -101,6 +101,20 @@ def test_a_refresh_asks_only_for_what_is_new_or_changed(server: Server, crawl: C
     assert server.asked["/image/1.png"] == 1
     objects = [path for path in Path(".pipeline/crawl/objects").rglob("*") if path.is_file()]
     assert len(objects) == 3, "the changed image's old bytes are gone, and /dated/1 is /image/1's"
+
+
+def test_only_the_server_that_gave_the_bytes_is_asked_for_newer_ones(server: Server, crawl: CrawlParams) -> None:
+    url = f"{server.address}/aside/1"
+    with serving() as before, serving() as after:
+        after.edition = 1
+        server.aside = f"{before.address}/dated"
+        first = fetch([url], crawl)
+        assert fetch([url], crawl) == first
+        assert (+server.asked_for_newer, +before.asked_for_newer) == ({}, {"/dated/1": 1})
+        server.aside = f"{after.address}/dated"
+        row = fetch([url], crawl)[url]
+        assert (row["image"]["bytes"], row["final_url"]) == (picture(1001), f"{after.address}/dated/1")
+        assert not +after.asked_for_newer
 
 
 @pytest.mark.parametrize(("refusal", "reason"), [("on_noai", "opted out"), ("on_spent", "4xx")])
