@@ -179,6 +179,13 @@ class Handler(BaseHTTPRequestHandler):
     def on_noai(self) -> None:
         self.reply(picture(1), X_Robots_Tag="noai, noimageai")
 
+    def on_noai_once(self) -> None:
+        """An image with an ETag that opts out, but not again where nothing is newer."""
+        if self.headers["If-None-Match"]:
+            self.on_unasked()
+        else:
+            self.reply(picture(1), ETag='"1"', X_Robots_Tag="noai")
+
     def on_gone(self) -> None:
         self.reply(b"", 410)
 

@@ -280,6 +280,17 @@ def test_overrides(server: Server, crawl: CrawlParams) -> None:
     assert [row["error"] for row in fetch(urls, crawl).values()] == ["robots", "opted out"]
 
 
+def test_bytes_of_another_policy_are_asked_for_anew_and_not_only_for_newer_ones(
+    server: Server, crawl: CrawlParams
+) -> None:
+    url = f"{server.address}/noai-once/1.png"
+    bold = crawl.model_copy(update={"ignore_opt_out": True})
+    assert [fetch([url], bold)[url]["error"] for _ in range(2)] == [None, None]
+    assert server.asked_for_newer["/noai-once/1.png"] == 1, "under the same policy, for newer ones alone"
+    row = fetch([url], crawl)[url]
+    assert (row["error"], row["image"]["bytes"]) == ("opted out", None)
+
+
 def test_too_few_images_fail_with_the_table(server: Server, crawl: CrawlParams) -> None:
     urls = [f"{server.address}/{path}" for path in ("image/1.png", "gone", "broken")]
     with pytest.raises(StageError, match=r"33\.3% of the URLs(.|\n)*1  4xx(.|\n)*1  5xx"):
