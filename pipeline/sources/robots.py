@@ -64,7 +64,8 @@ class Robots(RobotsTxtMiddleware):
         return parser
 
     def _robots_error(self, exc: Exception, netloc: str) -> None:
-        if not isinstance(exc, exceptions.IgnoreRequest):  # that is one redirect too many: as good as none
+        # One redirect too many is as good as none; Scrapy ignores what is too large once unpacked in the same way.
+        if not (isinstance(exc, exceptions.IgnoreRequest) and str(exc) == "max redirections reached"):
             if reason_of(exc, begun=False) in NO_SERVER | {PRIVATE, CERTIFICATE}:
                 self._faults[netloc] = exc
             else:

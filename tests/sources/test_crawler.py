@@ -226,6 +226,24 @@ def test_a_robots_txt_that_can_not_be_had_allows_nothing(server: Server, crawl: 
     assert fetch([url], crawl)[url]["error"] == "robots"
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param("on_bomb", "robots", id="too large once unpacked"),
+        pytest.param("on_endless", "robots", id="too large"),
+        pytest.param("on_loop", None, id="redirects without end, which are as good as none"),
+    ],
+)
+def test_a_robots_txt_without_an_end(
+    server: Server, crawl: CrawlParams, monkeypatch, answer: str, reason: str | None
+) -> None:
+    url = f"{server.address}/image/1.png"
+    handler = server.RequestHandlerClass
+    monkeypatch.setattr(handler, "on_robots", getattr(handler, answer))
+    assert fetch([url], crawl)[url]["error"] == reason
+    assert server.asked["/image/1.png"] == (reason is None)
+
+
 def test_a_host_that_is_dead_is_left_alone(crawl: CrawlParams) -> None:
     with socket.socket() as deaf:  # it takes connections, and says nothing
         deaf.bind(("127.0.0.1", 0))
