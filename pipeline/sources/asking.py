@@ -216,14 +216,9 @@ class Asker(Spider):
 
     async def _get(self, url: str, asked: Pending) -> Answer | str:
         """Return what a request gave, or the URL that it redirects to."""
-        headers = {"Accept": self.accept}
-        if asked.etag:
-            headers["If-None-Match"] = asked.etag
-        if asked.last_modified:
-            headers["If-Modified-Since"] = asked.last_modified
         try:
             meta = {"dont_redirect": True, "download_maxsize": self._max_bytes}
-            request = Request(url, headers=headers, meta=meta)
+            request = Request(url, headers={"Accept": self.accept, **_validators(url, asked)}, meta=meta)
         except ValueError:
             return _failed("bad url", url)
         try:
@@ -284,6 +279,14 @@ class Asker(Spider):
             return
         if opts_out([_text(value) for value in headers.getlist("X-Robots-Tag")], product(self.params)):
             raise exceptions.StopDownload(fail=False)
+
+
+def _validators(url: str, asked: Pending) -> dict[str, str]:
+    """Return the headers that ask for newer bytes alone: of the URL that gave the stored ones, wherever others lead."""
+    if url != asked.final_url:
+        return {}
+    headers = {"If-None-Match": asked.etag, "If-Modified-Since": asked.last_modified}
+    return {name: value for name, value in headers.items() if value}
 
 
 def _is_web(url: str) -> bool:

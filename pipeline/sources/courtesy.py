@@ -13,14 +13,20 @@ _WITH_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-vid
 
 def opts_out(headers: Iterable[str], product: str) -> bool:
     """Whether X-Robots-Tag headers ask a crawler of that name, or all crawlers, not to take an image for this."""
-    for header in headers:
-        agent, colon, rules = header.partition(":")
-        if colon and "," not in agent and agent.strip().lower() not in _WITH_VALUE:
-            if agent.strip().lower() not in (product.lower(), "*"):
-                continue
+    return any(_refuses(header.lower(), product.lower()) for header in headers)
+
+
+def _refuses(header: str, product: str) -> bool:
+    """Whether a header refuses: what stands after a crawler's name is for that one, until the next name."""
+    for_us = True
+    for part in header.split(","):
+        name, colon, rule = (word.strip() for word in part.partition(":"))
+        # A name is one word: the rest of a date has colons too.
+        if colon and name not in _WITH_VALUE and len(name.split()) == 1:
+            for_us = name in (product, "*")
         else:
-            rules = header
-        if _REFUSALS & {rule.strip().lower() for rule in rules.split(",")}:
+            rule = part.strip()
+        if for_us and rule in _REFUSALS:
             return True
     return False
 

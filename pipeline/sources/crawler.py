@@ -116,7 +116,7 @@ def _crawled_units(
     policy = _policy(crawl)
     key = _digest([policy, crawl.max_bytes, crawl.max_pixels, *(astuple(one) for one in wanted)])
     store.begin(key, wanted, policy, leave_out=takedown.urls)
-    if store.pending(key):
+    if store.pending(key, policy):
         _crawl(store, crawl, takedown, key=key, policy=policy)
     results = sorted([*store.results(key), *unread], key=lambda result: result.wanted.url)
     summary, share = _summary(results, takedown)

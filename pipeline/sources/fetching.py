@@ -64,7 +64,7 @@ class Fetcher(Asker):
         super().__init__(params, takedown, params.max_bytes)
         self._store, self._key, self._policy = store, key, policy
         queues: dict[str, Queue] = {}
-        pending = store.pending(key)
+        pending = store.pending(key, policy)
         for one in pending:
             queues.setdefault(_host(one.url), Queue()).waiting.append(one)
         self._turns = deque(queue for _ in range(params.per_host) for queue in queues.values())
@@ -164,7 +164,9 @@ def main() -> None:
         crawler = process.create_crawler(Surveyor if site else Fetcher)
         task: Any = process.crawl(crawler, store=store, key=job["key"], params=params, takedown=takedown, **what)
         process.start()
-        left = len(store.next_level(job["key"], site["max_pages"]) if site else store.pending(job["key"]))
+        left = len(
+            store.next_level(job["key"], site["max_pages"]) if site else store.pending(job["key"], job["policy"])
+        )
         spider = crawler.spider
         fault = task.exception() or (spider.fault if isinstance(spider, Asker) else None)
         store.close()

@@ -13,6 +13,7 @@ from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.http import Response
 from scrapy.robotstxt import RobotParser
+from twisted.internet.defer import Deferred
 
 from pipeline.sources.courtesy import retry_after
 from pipeline.sources.faults import CERTIFICATE, NO_SERVER, PRIVATE, reason_of
@@ -52,16 +53,19 @@ class Robots(RobotsTxtMiddleware):
         if time.monotonic() >= self._again_at.get(netloc, math.inf):
             del self._again_at[netloc]
             self._parsers.pop(netloc, None)
-        parser = await super().robot_parser(request)
+        # What is returned is not to be trusted: of all who wait for one Deferred, only the first is given the rules.
+        await super().robot_parser(request)
+        while isinstance(parser := self._parsers.get(netloc), Deferred):  # asked for again meanwhile
+            await super().robot_parser(request)
         if parser is None and netloc in self._faults:
-            fault = self._faults[netloc]
-            if not isinstance(fault, BrokenRobotsError) and self._parsers.get(netloc, parser) is None:
+            if not isinstance(self._faults[netloc], BrokenRobotsError):
                 self._parsers.pop(netloc, None)  # so that it is asked for again, as the image itself is
             self._raise_fault(netloc)
         return parser
 
     def _robots_error(self, exc: Exception, netloc: str) -> None:
-        if not isinstance(exc, exceptions.IgnoreRequest):  # that is one redirect too many: as good as none
+        # One redirect too many is as good as none; Scrapy ignores what is too large once unpacked in the same way.
+        if not (isinstance(exc, exceptions.IgnoreRequest) and str(exc) == "max redirections reached"):
             if reason_of(exc, begun=False) in NO_SERVER | {PRIVATE, CERTIFICATE}:
                 self._faults[netloc] = exc
             else:

@@ -34,11 +34,12 @@ CREATE INDEX IF NOT EXISTS fetched_sha256 ON fetched (sha256);
 
 @dataclass(frozen=True)
 class Pending:
-    """A URL to ask for, and what the server called the bytes that the store has of it."""
+    """A URL to ask for, and what the server called the bytes that the store has of it, by final_url and no other."""
 
     url: str
-    etag: str | None
-    last_modified: str | None
+    etag: str | None = None
+    last_modified: str | None = None
+    final_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,20 @@ class Store:
         except OSError:
             return False
 
-    def pending(self, key: str) -> list[Pending]:
-        """Return what a crawl has yet to ask for, in the list's order."""
+    def pending(self, key: str, policy: str) -> list[Pending]:
+        """Return what a crawl has yet to ask for, in the list's order.
+
+        policy: what is allowed. Of bytes that were fetched under another one nothing is told: a server that has none
+        newer need not say again that it opts out.
+        """
         found = self._journal.execute(
-            "SELECT url, etag, last_modified, sha256, size FROM task LEFT JOIN fetched USING (url) "
+            "SELECT url, etag, last_modified, final_url, sha256, size, policy FROM task LEFT JOIN fetched USING (url) "
             "WHERE key = ? AND NOT done ORDER BY task.rowid",
             [key],
         ).fetchall()
         return [
-            Pending(url, *((etag, modified) if self._holds(sha256, size) else (None, None)))
-            for url, etag, modified, sha256, size in found
+            Pending(url, etag, modified, final_url) if known == policy and self._holds(sha256, size) else Pending(url)
+            for url, etag, modified, final_url, sha256, size, known in found
         ]
 
     def keep(self, data: bytes, sha256: str) -> None:

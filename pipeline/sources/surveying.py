@@ -50,7 +50,7 @@ class Surveyor(Asker):
         host = self._hosts.setdefault(name, Host())
         # No more wait for it than may ask it: whoever waits further in would not learn that it wants to be left alone.
         async with self._turns.setdefault(name, asyncio.Semaphore(self.params.per_host)):
-            answer = await self.insist(host, Pending(page.url, None, None))
+            answer = await self.insist(host, Pending(page.url))
         gives = self._read_page(page, answer)
         # Of a page that is not there the next one may be.
         refused = answer.fetched.reason in DECIDED - {"4xx"} and not answer.is_deferred

@@ -89,6 +89,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.asked[self.path] += 1
             self.server.agents.add(self.headers["User-Agent"])
+            self.server.asked_for_newer[self.path] += bool({"If-None-Match", "If-Modified-Since"} & {*self.headers})
             self.server.times.setdefault(self.path, []).append(time.monotonic())
         kind = self.path.strip("/").split("/")[0].split(".")[0].replace("-", "_")
         if self.path in self.server.failing:
@@ -164,18 +165,26 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(picture(self.number() + 1000 * self.server.edition), ETag=tag)
 
     def on_dated(self) -> None:
+        """An image with a date, which stays the same whatever `server.edition` is."""
         date = "Wed, 21 Oct 2015 07:28:00 GMT"
         if self.headers["If-Modified-Since"] == date:
             self.send_response(304)
             self.end_headers()
         else:
-            self.reply(picture(self.number()), Last_Modified=date)
+            self.reply(picture(self.number() + 1000 * self.server.edition), Last_Modified=date)
 
     def on_forbidden(self) -> None:
         self.on_image()
 
     def on_noai(self) -> None:
         self.reply(picture(1), X_Robots_Tag="noai, noimageai")
+
+    def on_noai_once(self) -> None:
+        """An image with an ETag that opts out, but not again where nothing is newer."""
+        if self.headers["If-None-Match"]:
+            self.on_unasked()
+        else:
+            self.reply(picture(1), ETag='"1"', X_Robots_Tag="noai")
 
     def on_gone(self) -> None:
         self.reply(b"", 410)
@@ -365,6 +374,7 @@ class Server(ThreadingHTTPServer):
         super().__init__((host, 0), Handler)
         self.host = host
         self.asked: Counter[str] = Counter()
+        self.asked_for_newer: Counter[str] = Counter()  # than what the crawler has
         self.times: dict[str, list[float]] = {}
         self.agents: set[str] = set()
         self.lock, self.closing = threading.Lock(), threading.Event()

@@ -17,6 +17,16 @@ from pipeline.sources.courtesy import opts_out, retry_after
         pytest.param(["Anime-DCGAN: noindex, nofollow"], True, id="to this one"),
         pytest.param(["unavailable_after: 25 Jun 2030 15:00:00 GMT"], False, id="a date"),
         pytest.param(["noindex, unavailable_after: 25 Jun 2030 15:00:00 GMT"], True, id="and a date"),
+        pytest.param(["BadBot: nofollow, anime-dcgan: noai"], True, id="to this one after another"),
+        pytest.param(["noarchive, anime-dcgan: noai"], True, id="to this one after all"),
+        pytest.param(["noarchive, *: noimageai"], True, id="to all by a star"),
+        pytest.param(["googlebot: noarchive, *: noindex"], True, id="to all after another"),
+        pytest.param(["anime-dcgan: noarchive, noai"], True, id="to this one, among others"),
+        pytest.param(["noai, googlebot: noarchive"], True, id="to all before another"),
+        pytest.param(["googlebot: noarchive, noindex"], False, id="to another, among others"),
+        pytest.param(["noarchive, googlebot: noindex"], False, id="to another after all"),
+        pytest.param(["googlebot: noindex", "noai"], True, id="to all in a header of its own"),
+        pytest.param(["unavailable_after: Tue, 25 Jun 2030 15:00:00 GMT, noindex"], True, id="a date with a comma"),
     ],
 )
 def test_opts_out(headers: list[str], out: bool) -> None:

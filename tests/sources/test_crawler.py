@@ -22,7 +22,7 @@ from pipeline.sources.provenance import CRAWLED_SCHEMA
 from pipeline.sources.takedown import Takedown
 from pipeline.workers import Workers
 from tests.sources.crawling import fetch
-from tests.sources.server import OUTCOMES, Server, noise_picture, picture, write_certificate
+from tests.sources.server import OUTCOMES, Handler, Server, noise_picture, picture, serving, write_certificate
 
 
 def test_https_takes_a_certificate_that_can_be_checked_and_the_same_addresses(
@@ -103,6 +103,20 @@ def test_a_refresh_asks_only_for_what_is_new_or_changed(server: Server, crawl: C
     assert len(objects) == 3, "the changed image's old bytes are gone, and /dated/1 is /image/1's"
 
 
+def test_only_the_server_that_gave_the_bytes_is_asked_for_newer_ones(server: Server, crawl: CrawlParams) -> None:
+    url = f"{server.address}/aside/1"
+    with serving() as before, serving() as after:
+        after.edition = 1
+        server.aside = f"{before.address}/dated"
+        first = fetch([url], crawl)
+        assert fetch([url], crawl) == first
+        assert (+server.asked_for_newer, +before.asked_for_newer) == ({}, {"/dated/1": 1})
+        server.aside = f"{after.address}/dated"
+        row = fetch([url], crawl)[url]
+        assert (row["image"]["bytes"], row["final_url"]) == (picture(1001), f"{after.address}/dated/1")
+        assert not +after.asked_for_newer
+
+
 @pytest.mark.parametrize(("refusal", "reason"), [("on_noai", "opted out"), ("on_spent", "4xx")])
 def test_older_bytes_outlive_a_passing_fault_but_not_a_refusal(
     server: Server, crawl: CrawlParams, monkeypatch, refusal: str, reason: str
@@ -178,6 +192,19 @@ def test_a_robots_txt_that_is_too_busy_is_asked_for_again(server: Server, crawl:
     assert server.asked["/robots.txt"] == 2 * (1 + crawl.retries), "no more often for a longer list"
 
 
+def test_robots_txt_binds_all_who_wait_for_it(server: Server, crawl: CrawlParams, monkeypatch) -> None:
+    handler, at_once = server.RequestHandlerClass, server.RequestHandlerClass.on_robots
+
+    def slowly(one: Handler) -> None:
+        one.linger(0.5)
+        at_once(one)
+
+    monkeypatch.setattr(handler, "on_robots", slowly)
+    rows = fetch([f"{server.address}/forbidden/{number}.png" for number in range(6)], crawl)
+    assert {row["error"] for row in rows.values()} == {"robots"}
+    assert server.asked == {"/robots.txt": 1}
+
+
 def test_older_bytes_outlive_a_robots_txt_that_is_broken_for_once(server: Server, crawl: CrawlParams) -> None:
     url = f"{server.address}/tagged/1.png"
     first = fetch([url], crawl)[url]
@@ -197,6 +224,24 @@ def test_a_robots_txt_that_can_not_be_had_allows_nothing(server: Server, crawl: 
     assert (server.asked["/robots.txt"], server.asked["/image/1.png"]) == (1 + crawl.retries, 0)
     monkeypatch.setattr(handler, "on_robots", lambda one: one.on_image() if one.server.asked["/x"] else one.on_broken())
     assert fetch([url], crawl)[url]["error"] == "robots"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param("on_bomb", "robots", id="too large once unpacked"),
+        pytest.param("on_endless", "robots", id="too large"),
+        pytest.param("on_loop", None, id="redirects without end, which are as good as none"),
+    ],
+)
+def test_a_robots_txt_without_an_end(
+    server: Server, crawl: CrawlParams, monkeypatch, answer: str, reason: str | None
+) -> None:
+    url = f"{server.address}/image/1.png"
+    handler = server.RequestHandlerClass
+    monkeypatch.setattr(handler, "on_robots", getattr(handler, answer))
+    assert fetch([url], crawl)[url]["error"] == reason
+    assert server.asked["/image/1.png"] == (reason is None)
 
 
 def test_a_host_that_is_dead_is_left_alone(crawl: CrawlParams) -> None:
@@ -251,6 +296,17 @@ def test_overrides(server: Server, crawl: CrawlParams) -> None:
     assert [row["error"] for row in fetch(urls, crawl).values()] == ["robots", "opted out"]
     assert [row["error"] for row in fetch(urls, bold).values()] == [None, None]
     assert [row["error"] for row in fetch(urls, crawl).values()] == ["robots", "opted out"]
+
+
+def test_bytes_of_another_policy_are_asked_for_anew_and_not_only_for_newer_ones(
+    server: Server, crawl: CrawlParams
+) -> None:
+    url = f"{server.address}/noai-once/1.png"
+    bold = crawl.model_copy(update={"ignore_opt_out": True})
+    assert [fetch([url], bold)[url]["error"] for _ in range(2)] == [None, None]
+    assert server.asked_for_newer["/noai-once/1.png"] == 1, "under the same policy, for newer ones alone"
+    row = fetch([url], crawl)[url]
+    assert (row["error"], row["image"]["bytes"]) == ("opted out", None)
 
 
 def test_too_few_images_fail_with_the_table(server: Server, crawl: CrawlParams) -> None:
