@@ -143,6 +143,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         deep = np.asarray(image).astype(np.float32)
         deep /= 257  # in place, as the rest: a copy of 50 million pixels takes 200 MB
         grey = np.clip(np.rint(deep, out=deep), 0, 255, out=deep).astype(np.uint8)
+        if isinstance(clear := image.info.get("transparency"), int):
+            grey[np.asarray(image) == clear] = 255  # on white, as below
         return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         # The same as Pillow's own palette and tRNS expansion, laid on the white that a browser page would show.

@@ -56,6 +56,13 @@ def test_sixteen_bits_of_grey_are_scaled_not_clipped(save, value: int) -> None:
     assert (decode(data, BIG) == value).all()
 
 
+def test_a_transparent_level_of_sixteen_bits_is_laid_on_white(save) -> None:
+    deep = np.full((8, 8), 5000, np.uint16)
+    deep[:4] = 300
+    data = save(Image.fromarray(deep), "PNG", transparency=300)
+    assert decode(data, 100)[:, 0, 0].tolist() == [255] * 4 + [19] * 4
+
+
 def test_grey(save) -> None:
     pixels = decode(save(np.full((8, 8), 77, np.uint8), "PNG"), BIG)
     assert pixels.shape == (8, 8, 3)
