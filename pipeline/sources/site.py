@@ -108,6 +108,8 @@ class Site(Section):
             raise ValueError("give either images, for HTML pages, or api, for JSON")
         if self.api and any("{page}" not in url for url in self.start):
             raise ValueError("start must have {page} in it where api is given")
+        if astray := [url for url in first_pages(self) if not allowed(self, url)]:
+            raise ValueError(f"start has {astray[0]}, which is no URL on a host that allowed_hosts names")
         return self
 
 

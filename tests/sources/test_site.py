@@ -218,6 +218,8 @@ def gives(recipe: dict, body: bytes) -> Gives:
         pytest.param({"images": None}, "give either images", id="neither"),
         pytest.param({"api": {"url": "u"}}, "give either images", id="both"),
         pytest.param({"images": None, "api": {"url": "u"}}, "start must have {page}", id="no number"),
+        pytest.param({"start": ["http://[x/"]}, "start has http://[x/, which is no URL", id="no address"),
+        pytest.param({"start": ["http://127.0.0.2/"]}, "start has http://127.0.0.2/, which is no URL", id="elsewhere"),
         pytest.param({"depth": 3}, "depth: unknown key", id="unknown key"),
         pytest.param({"allowed_hosts": []}, "allowed_hosts: ", id="nowhere"),
     ],
