@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.cleaning.run import filter_shards
+from pipeline.cleaning.views import work_view
 from pipeline.codec import Pixels, decode
 from pipeline.params import load_params
 from pipeline.records import read_rows
@@ -36,6 +37,12 @@ def psnr(pixels: Pixels, pristine: Pixels) -> float:
     """Return the peak signal-to-noise ratio in dB of uint8 arrays of one shape, at most 54: a quarter of a level."""
     error = np.mean((pixels.astype(np.float64) - pristine) ** 2)
     return float(10 * np.log10(255**2 / max(error, 0.25)))
+
+
+def gain(before: Pixels, after: Pixels, pristine: Pixels, work_side: int) -> float:
+    """Return how many dB of psnr() a picture gained: at the size of a repair, which the original may be larger than."""
+    before, after, pristine = (work_view(pixels, work_side) for pixels in (before, after, pristine))
+    return psnr(after, pristine) - psnr(before, pristine)
 
 
 def rejects(labels: list[Label], dropped: set[str]) -> tuple[Counter[str], Counter[str], Counter[str]]:
@@ -121,7 +128,7 @@ def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
             mangled[kind] += 1
         if label["expect"] == "repair":
             pristine = decode((root / "pristine" / f"{Path(name).stem}.png").read_bytes(), params.crawl.max_pixels)
-            gains[kind].append(psnr(after, pristine) - psnr(before, pristine))
+            gains[kind].append(gain(before, after, pristine, params.filter.work_side))
 
     counts = Counter(label["kind"] for label in labels)
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
@@ -131,9 +138,9 @@ def score(root: Path, work: Path, workers_count: int) -> dict[str, Any]:
     print(f"{'kind':20} {'n':>5} {'recall':>7} {'wrong':>6} {'touched':>8} {'dB':>7}  verdicts")
     for kind, count in sorted(counts.items()):
         recalled = f"{found[kind] / count:7.3f}" if found[kind] + missed[kind] else " " * 7
-        gain = f"{np.mean(gains[kind]):+7.2f}" if kind in gains else " " * 7
+        gained = f"{np.mean(gains[kind]):+7.2f}" if kind in gains else " " * 7
         told = ", ".join(f"{reason} {n}" for reason, n in reasons[kind].most_common())
-        print(f"{kind:20} {count:5} {recalled} {wrong[kind]:6} {touched[kind]:8} {gain}  {told}")
+        print(f"{kind:20} {count:5} {recalled} {wrong[kind]:6} {touched[kind]:8} {gained}  {told}")
     print(LEGEND)
     return {
         "f1": round(f1, 4),

@@ -98,14 +98,14 @@ def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
 
 
 def _crawled() -> Iterator[tuple[str, str]]:
-    """Yield (plain URL, id) of every crawled image that the store or the raw shards know."""
+    """Yield (plain URL, id) of every crawled image that the store or the raw shards know, redirects' ends too."""
     if store_folder().exists():
         with open_crawl_store(store_folder()) as store:
             yield from ((plain_url(url), sha256) for url, sha256 in store.known())
     for shard in shard_paths(paths.RAW):
-        if "url" in pq.read_schema(shard).names:
-            rows = read_rows(shard, ["url", "id"])
-            yield from ((plain_url(row["url"]), row["id"]) for row in rows if row["url"] and row["id"])
+        names = [name for name in ("url", "final_url") if name in pq.read_schema(shard).names]
+        for row in read_rows(shard, [*names, "id"]) if names else ():
+            yield from ((plain_url(row[name]), row["id"]) for name in names if row[name] and row["id"])
 
 
 def _faces() -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from benchmarks import gamma_net, growth
 from benchmarks.crawl_vs_img2dataset import fetch_ours, lifted, write_list
-from benchmarks.filter_quality import psnr, reject_score, rejects
+from benchmarks.filter_quality import psnr, reject_score, rejects, score
 from benchmarks.filter_vs_peers import one_each
 from benchmarks.hash_search import drawn
 from benchmarks.mutation import annotations
@@ -18,7 +18,7 @@ from benchmarks.picture_server import picture_server
 from benchmarks.recipe_training import RECIPES, train_recipe
 from benchmarks.soiled_study import ARMS, lay_aside, outcome, pack_arm
 from pipeline.cleaning import gamma
-from pipeline.codec import decode, encode_jpeg
+from pipeline.codec import decode, encode_jpeg, encode_png
 from pipeline.dcgan.device import open_fabric
 from pipeline.reports.study import CLEANED, PRISTINE, RAW
 from pipeline.soil import soil
@@ -62,6 +62,18 @@ def test_psnr_of_a_known_error():
     flat = np.zeros((8, 8, 3), np.uint8)
     assert psnr(flat + np.uint8(10), flat) == pytest.approx(28.13, abs=0.01)
     assert psnr(flat, flat) == pytest.approx(54.15, abs=0.01)
+
+
+def test_a_repair_is_measured_at_its_own_size_where_the_picture_is_larger(tmp_path):
+    for folder in ("images", "pristine"):
+        (tmp_path / folder).mkdir()
+    pristine = draw(0, 0, 400)
+    faded = (pristine * 0.3 + 90).astype(np.uint8)
+    for name, pixels in (("images/faded.png", faded), ("pristine/faded.png", pristine)):
+        (tmp_path / name).write_bytes(encode_png(pixels))
+    (tmp_path / "labels.csv").write_text("file,origin,kind,expect,strength,pair\nfaded.png,x,faded,repair,1,\n")
+    figures = score(tmp_path, tmp_path / "work", 1)
+    assert figures["gain_db.faded"] > 3
 
 
 def test_drawn_hashes_are_the_same_again_and_hold_copies():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pipeline.packing import INDEX_SCHEMA
 from pipeline.records import RAW_SCHEMA, write_shard
 from pipeline.sources.crawler import store_folder
 from pipeline.sources.crop import with_faces
+from pipeline.sources.provenance import CRAWLED_SCHEMA
 from pipeline.sources.store import Fetched, Store
 from pipeline.sources.takedown import read_takedown
 from pipeline.sources.urls import Wanted
@@ -152,6 +154,15 @@ def test_a_face_and_its_whole_picture_go_together(ids: list[str], named: str) ->
     forget([ids[0] if named == "parent" else face])
     takedown = read_takedown(paths.TAKEDOWN)
     assert (takedown.urls, takedown.ids) == (set(URLS[:2]), {ids[0], face, other})
+
+
+def test_where_a_url_led_is_known_without_the_store(ids: list[str]) -> None:
+    row = {"url": "http://b.example/old.png", "final_url": "http://b.example/new.png", "id": ids[2]}
+    write_shard(paths.RAW / "00000.parquet", iter([row]), CRAWLED_SCHEMA)
+    shutil.rmtree(store_folder())
+    forget([row["final_url"]])
+    takedown = read_takedown(paths.TAKEDOWN)
+    assert (takedown.urls, takedown.ids) == ({row["url"], row["final_url"]}, {ids[2]})
 
 
 @pytest.mark.parametrize("name", ["face.png", "abcdef", "ftp://a/b", "https://a.example/1.png?token=***"])

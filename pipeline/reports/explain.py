@@ -29,13 +29,18 @@ ORIGIN = {*PROVENANCE, *(field.name for field in CROP_FIELDS)}
 PREFIX, MOST = 6, 5
 
 
-def find_images(verdicts: pa.Table, name: str) -> list[Verdict]:
-    """Return the verdicts on the images that a name means, at least one, in row order.
+def find_images(verdicts: pa.Table, name: str | int) -> list[Verdict]:
+    """Return the verdicts on the images that a name means, at least one, in row order; a number is a row's alone.
 
     name: an id or the first six or more of its characters, a path as stored, as shown or with folders before it, a file
     name without its folders or, where it is none of these, a row number; several images may share an id or a file name.
     StageError where nothing fits, or where the start of an id fits several ids.
     """
+    if isinstance(name, int):
+        of_row: list[Verdict] = verdicts.filter(pc.equal(verdicts["row"], name)).to_pylist()
+        if not of_row:
+            raise StageError(f"the filter's verdicts have no row {name}; run 'dvc repro' first")
+        return of_row
     name = os.fsencode(name).decode("utf-8", "backslashreplace")  # as the import spells what is no UTF-8
     for mask in _readings(verdicts, name):
         found: list[Verdict] = verdicts.filter(pc.fill_null(mask, False)).to_pylist()
@@ -51,7 +56,7 @@ def find_images(verdicts: pa.Table, name: str) -> list[Verdict]:
     )
 
 
-def row_of_face(faces: Path, name: str) -> str:
+def row_of_face(faces: Path, name: str) -> str | int:
     """Return the row number of a face named by its array and place in it, as in train:17; any other name unchanged.
 
     faces: the folder of index.parquet. StageError where the array has no such face, or there is no index.
@@ -67,7 +72,7 @@ def row_of_face(faces: Path, name: str) -> str:
         found = index.read().filter(meant)["row"].to_pylist()
     if not found:
         raise StageError(f"{path} has no face {name}")
-    return str(found[0])
+    return int(found[0])
 
 
 def _readings(verdicts: pa.Table, name: str) -> list[pa.ChunkedArray]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
@@ -33,6 +33,14 @@ MAX_EXPANSION = 100
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
+# What a .tar says of a member before its own header, its long name above all: tarfile reads that whole.
+TAR_NOTES = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+MAX_NOTE = 1 << 16
+
+
 @dataclass(frozen=True)
 class Member:
     """One file in an archive: where it lies (its entry in a .zip, its offset in a .tar), or why it is not read."""
@@ -49,6 +57,18 @@ class KnownZip(zipfile.ZipFile):
 
     def _RealGetContents(self) -> None:
         pass
+
+
+class BoundedHeader(tarfile.TarInfo):
+    """A header of a .tar; ValueError before the reading of a note on a member that is longer than any name."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return a header by its 512 bytes."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in TAR_NOTES and not 0 <= header.size <= MAX_NOTE:
+            raise ValueError(f"a member's name or header of over {MAX_NOTE} bytes")
+        return header
 
 
 @contextmanager
@@ -155,7 +175,7 @@ def _read_zip(
 
 def _tar_members(path: Path) -> list[Member]:
     members, end = list[Member](), 0
-    with tarfile.open(path, "r:") as archive:
+    with tarfile.open(path, "r:", tarinfo=BoundedHeader) as archive:
         for info in archive:
             # A size below 0, which a sparse file's header may hide: the reader would go back, and round for ever.
             if info.size < 0 or archive.offset <= end:

@@ -16,6 +16,7 @@ that found no face in any picture. tests/sources/test_crop.py looks for a known 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,10 +86,19 @@ def open_cascade(text: str) -> cv2.CascadeClassifier:
     cascade = cv2.CascadeClassifier()
     try:
         file = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-        cascade.read(file.getFirstTopLevelNode())
+        if not cascade.read(file.getFirstTopLevelNode()):
+            cascade = _open_old(text)
     except (cv2.error, SystemError):  # the latter is what a constructor that raises the former looks like
         return cv2.CascadeClassifier()
     return cascade
+
+
+def _open_old(text: str) -> cv2.CascadeClassifier:
+    """Return a cascade by the text of a file as OpenCV 1 wrote them: OpenCV converts it where it reads a path alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cascade.xml"
+        path.write_text(text, encoding="utf-8")
+        return cv2.CascadeClassifier(str(path))
 
 
 def with_faces(schema: pa.Schema) -> pa.Schema:

@@ -41,7 +41,7 @@ def provenance_of(data: bytes) -> dict[str, Any] | None:
 
 
 def words(value: object) -> list[str]:
-    """Return tags as a list; boards give one, or one for each kind of tag, or text.
+    """Return tags as a list; boards give one, of texts or of objects, or one for each kind of tag, or text.
 
     Text is taken apart in every way, at spaces and at commas: a tag may hold either, and none may be missed.
     """
@@ -51,7 +51,12 @@ def words(value: object) -> list[str]:
         return [tag for tag in dict.fromkeys(found) if tag]
     if isinstance(value, Mapping):
         return [tag for kind in value.values() if not isinstance(kind, Mapping) for tag in words(kind)]
-    return [str(tag) for tag in value] if isinstance(value, list) else []
+    return [word for tag in value for word in _texts(tag)] if isinstance(value, list) else []
+
+
+def _texts(tag: object) -> list[str]:
+    """Return what a tag is called: an object has its name under some key, and may have a translation beside it."""
+    return [text for text in tag.values() if isinstance(text, str)] if isinstance(tag, Mapping) else [str(tag)]
 
 
 def _first(told: Mapping[str, Any], names: Sequence[str]) -> Any:

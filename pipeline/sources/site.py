@@ -108,12 +108,14 @@ class Site(Section):
             raise ValueError("give either images, for HTML pages, or api, for JSON")
         if self.api and any("{page}" not in url for url in self.start):
             raise ValueError("start must have {page} in it where api is given")
+        if astray := [url for url in first_pages(self) if not allowed(self, url)]:
+            raise ValueError(f"start has {astray[0]}, which is no URL on a host that allowed_hosts names")
         return self
 
 
 @dataclass(frozen=True)
 class Gives:
-    """What a page gives: images, and further pages, in the page's order; and why it could not be read, if so."""
+    """What a page gives: images, and further pages, in the page's order; and why it could not be read whole, if so."""
 
     images: Sequence[Wanted] = ()
     links: Sequence[str] = ()
@@ -165,7 +167,13 @@ def _html_gives(site: Site, url: str, depth: int, text: str, product: str | None
     found = _chosen(site, site.images, page, url) if site.images else []
     links = _chosen(site, site.follow, page, url) if site.follow and depth < site.max_depth else []
     nofollow = any("nofollow" in rule.lower() for rule in rules)
-    return Gives([wanted(image, url, site.licence) for image in found], [] if nofollow else links)
+    images = [wanted(image, url, site.licence) for image in found]
+    return Gives(images, [] if nofollow else links, "nested too deep" if _cut_off(page) else None)
+
+
+def _cut_off(page: Selector) -> bool:
+    """Whether libxml2 stopped reading within the page: it keeps what came before, and notes it as fatal alone."""
+    return any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in page.root.getroottree().parser.error_log)
 
 
 def _chosen(site: Site, choice: Choice, page: Selector, url: str) -> list[str]:

@@ -237,8 +237,17 @@ def test_the_picture_that_a_face_was_cut_from(heap, params, tmp_path):
 def test_a_training_face_by_its_place(tmp_path):
     index = {"array": ["train", "train", "holdout_raw"], "index": [0, 1, 0], "row": [3, 7, 5], "id": ["a", "b", "c"]}
     pq.write_table(pa.table(index, schema=INDEX_SCHEMA), tmp_path / "index.parquet")
-    assert [row_of_face(tmp_path, name) for name in ("train:1", "holdout_raw:0", "face:1")] == ["7", "5", "face:1"]
+    assert [row_of_face(tmp_path, name) for name in ("train:1", "holdout_raw:0", "face:1")] == [7, 5, "face:1"]
     with pytest.raises(StageError, match="has no face train:2"):
         row_of_face(tmp_path, "train:2")
     with pytest.raises(StageError, match="run 'dvc repro resize' first"):
         row_of_face(tmp_path / "nowhere", "train:0")
+
+
+def test_a_row_number_means_no_picture_of_that_name(heap):
+    paths = pa.array([f"p/{len(heap.verdicts) - 1 - row}" for row in range(len(heap.verdicts))])
+    verdicts = heap.verdicts.set_column(heap.verdicts.column_names.index("path"), "path", paths)
+    assert [verdict["row"] for verdict in find_images(verdicts, 1)] == [1]
+    assert [verdict["path"] for verdict in find_images(verdicts, "1")] == ["p/1"]
+    with pytest.raises(StageError, match="have no row 99999"):
+        find_images(verdicts, 99999)

@@ -213,6 +213,18 @@ def test_tar_with_a_negative_size(size: bytes, tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_tar_with_a_name_of_a_megabyte(kind: int, tmp_path: Path) -> None:
+    path = tmp_path / "faces.tar"
+    with tarfile.open(path, "w", format=kind) as archive:
+        add(archive, "a" * 10_000, b"face")
+    assert list(read(path)) == ["a" * 10_000]
+    with tarfile.open(path, "w", format=kind) as archive:
+        add(archive, "a" * 10**6, b"face")
+    with pytest.raises(StageError, match="a member's name or header of over 65536 bytes"):
+        read(path)
+
+
 def test_tar_with_a_negative_size_behind_a_sparse_files_own(tmp_path: Path) -> None:
     """An old GNU header of -512 stored bytes that stand for 64: the next header is this one again, for ever."""
     header = bytearray(tarfile.TarInfo("sparse.jpg").tobuf(tarfile.GNU_FORMAT))

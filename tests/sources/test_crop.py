@@ -286,6 +286,12 @@ def test_a_file_that_is_no_cascade_is_refused(crawl: CrawlParams, tmp_path: Path
     assert "OpenCV finds no cascade in" in refused(crawl.crop, path)
 
 
+def test_a_cascade_in_the_format_of_opencv_1_is_read(crawl: CrawlParams) -> None:
+    path = f"{cv2.data.haarcascades}haarcascade_license_plate_rus_16stages.xml"
+    text = read_cascade(crawl.crop.model_copy(update={"cascade": path}))
+    assert open_cascade(text or "").getOriginalWindowSize() == (64, 16)
+
+
 def test_a_truncated_cascade_is_refused(crawl: CrawlParams, cascade: Path, tmp_path: Path) -> None:
     path = tmp_path / "cascade.xml"
     path.write_bytes(cascade.read_bytes()[:20_000])

@@ -61,6 +61,10 @@ def test_tags(require: list[str], refuse: list[str], fault: str | None) -> None:
     "tags",
     [
         pytest.param({"tags": {"general": ["smile"], "rating": ["nsfw"]}}, id="by kind"),
+        pytest.param(
+            {"tags": [{"name": "nsfw", "translated": None, "count": 1}, {"name": "笑", "translated": "smile"}]},
+            id="by objects",
+        ),
         pytest.param({"tags": "smile, nsfw, long hair"}, id="with commas"),
         pytest.param({"tag_string": "1girl nsfw hello,_good-bye smile"}, id="a comma within a tag"),
         pytest.param({"tags": ["smile"], "tag_string_general": "smile nsfw"}, id="in the second place"),

@@ -138,6 +138,18 @@ def test_a_page_of_more_bytes_than_are_looked_at_is_a_row(server: Server, crawl:
     assert list(rows) == ["2.png"]
 
 
+def test_a_page_that_is_nested_too_deep_is_a_row_and_gives_what_was_read(server: Server, crawl: CrawlParams) -> None:
+    nested = '<b><a class="post" href="/gallery/{0}.html"><img class="full" src="/image/{0}.png"></a>'
+    faults = "<p></i>" * 500  # of the kind that every page has: libxml2 notes so many and no more
+    body = (faults + "".join(nested.format(1 + at // 2048) for at in range(2400))).encode()
+    server.files["/deep.html"] = body
+    site = {"start": [f"{server.address}/deep.html"], "max_depth": 0}
+    rows = fetch(PAGES | site, crawl, unread={"deep.html": "page nested too deep"})
+    assert list(rows) == ["1.png"], "2.png is deeper"
+    assert gives(PAGES, body).links == ["http://127.0.0.1/gallery/1.html"]
+    assert gives(PAGES, faults.encode()).reason is None
+
+
 def test_an_api_that_moved_is_paged_through(server: Server, crawl: CrawlParams) -> None:
     rows = fetch(BOARD | {"start": [f"{server.address}/old-posts.json?page={{page}}"]}, crawl)
     assert list(rows) == [f"{number}.png" for number in range(2, 7)]
@@ -218,6 +230,8 @@ def gives(recipe: dict, body: bytes) -> Gives:
         pytest.param({"images": None}, "give either images", id="neither"),
         pytest.param({"api": {"url": "u"}}, "give either images", id="both"),
         pytest.param({"images": None, "api": {"url": "u"}}, "start must have {page}", id="no number"),
+        pytest.param({"start": ["http://[x/"]}, "start has http://[x/, which is no URL", id="no address"),
+        pytest.param({"start": ["http://127.0.0.2/"]}, "start has http://127.0.0.2/, which is no URL", id="elsewhere"),
         pytest.param({"depth": 3}, "depth: unknown key", id="unknown key"),
         pytest.param({"allowed_hosts": []}, "allowed_hosts: ", id="nowhere"),
     ],
