@@ -50,7 +50,8 @@ class Robots(RobotsTxtMiddleware):
     async def robot_parser(self, request: Request) -> RobotParser | None:
         """Return a host's rules; raise the fault that kept robots.txt from being had."""
         netloc = urlsplit(request.url).netloc
-        if time.monotonic() >= self._again_at.get(netloc, math.inf):
+        is_awaited = isinstance(self._parsers.get(netloc), Deferred)  # by others, who would wait for ever
+        if time.monotonic() >= self._again_at.get(netloc, math.inf) and not is_awaited:
             del self._again_at[netloc]
             self._parsers.pop(netloc, None)
         # What is returned is not to be trusted: of all who wait for one Deferred, only the first is given the rules.
