@@ -117,14 +117,6 @@ def locked_result(stage: str) -> str | None:
     return result_key(stage, md5) if md5 else None
 
 
-def result_here(stage: str) -> str | None:
-    """Return result_key of the metrics file that lies here, as dvc.lock may not yet; None where there is none."""
-    metrics = paths.metrics_file(stage)
-    if not metrics.exists():
-        return None
-    return result_key(stage, hashlib.md5(metrics.read_bytes(), usedforsecurity=False).hexdigest())
-
-
 def result_key(stage: str, metrics_md5: str) -> str:
     """Return the digest that a stage's outputs are known by: of its metrics file, and of the inputs in dvc.lock.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -23,8 +24,10 @@ UNKNOWN = "unknown"  # made elsewhere, as in another clone
 
 def show_results(client: MlflowClient, stage: str, run_id: str, parent_id: str) -> None:
     """Tag the run of a stage that did its work with the digest that finds it; show its figures in the parent."""
-    if result := invocation.result_here(stage):
-        client.set_tag(run_id, RESULT_TAG, result)
+    metrics = paths.metrics_file(stage)
+    if metrics.exists():
+        md5 = hashlib.md5(metrics.read_bytes(), usedforsecurity=False).hexdigest()
+        client.set_tag(run_id, RESULT_TAG, invocation.result_key(stage, md5))
         _show_figures(client, [stage], parent_id)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline import paths
+from pipeline.dvc_cache import cached_file
 from pipeline.errors import ParamsError, StageError
 from pipeline.faces import SUMS
 from pipeline.lineage import PARENT_TAG
@@ -207,17 +208,8 @@ def _inputs(run: Run) -> dict[str, str]:
 
 def _cached(run: Run, path: str) -> Path | None:
     """Return the file in DVC's cache that a run read at a path, or None where it is no longer there."""
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import NotDvcRepoError
-
     digests = _inputs(run)
-    if path not in digests:
-        return None
-    try:
-        held = Path(DVCFileSystem().repo.cache.local.oid_to_path(digests[path]))
-    except NotDvcRepoError:
-        return None
-    return held if held.exists() else None
+    return cached_file(digests[path]) if path in digests else None
 
 
 def _logged_samples(client: MlflowClient, run_id: str, folder: Path) -> Path | None:

@@ -14,7 +14,7 @@ import torch
 from pipeline import paths
 from pipeline.dcgan.checkpoint import open_checkpoint
 from pipeline.dcgan.device import choose_devices, choose_precision, warn_without_gpu
-from pipeline.dcgan.identity import train_params, training_key
+from pipeline.dcgan.identity import out_digests, train_params, training_key
 from pipeline.dcgan.outputs import headline, open_row, write_outputs
 from pipeline.dcgan.plan import plan_epoch, shortness
 from pipeline.dcgan.processes import companions, join, launch
@@ -23,8 +23,8 @@ from pipeline.dcgan.reporting import reporting
 from pipeline.dcgan.state import new_state
 from pipeline.dcgan.trainer import train
 from pipeline.digest import file_digest
+from pipeline.dvc_cache import cached_file
 from pipeline.faces import load_faces
-from pipeline.invocation import locked_result, result_here
 from pipeline.params import load_params
 from pipeline.tracking import stage_run
 from stages import run_stage
@@ -51,7 +51,7 @@ def main() -> None:
         with open_checkpoint(root / "checkpoints", key, params.train.keep_checkpoints) as checkpoint, companions(count):
             fabric = launch(params)
             state, total_steps = new_state(params, fabric.device), epoch_steps * params.num_epochs
-            checkpoint.resume(state, total_steps, stored=locked_result(STAGE))
+            checkpoint.resume(state, total_steps, are_stored=lambda outs: all(map(cached_file, outs)))
             print(f"train: {len(faces)} faces on {device} in {precision}, from step {state.step} to {total_steps}")
             judge = quick_judge(faces, params.train.quick_kid_images, fabric.device, root / "features")
             join(state, fabric, params)
@@ -62,7 +62,7 @@ def main() -> None:
             for plot in PLOTTED:
                 run.log_file(paths.PLOTS / plot, "plots")
             run.log_parent_metrics({name: headline(state)[name] for name in ("kimg", "img_per_s", "lossD", "lossG")})
-            checkpoint.finish(result_here(STAGE))  # last: who is cut off before goes on, with nothing left to train
+            checkpoint.finish(out_digests())  # last: who is cut off before goes on, with nothing left to train
         print(f"train: {state.step} steps in {state.seconds:.0f} s; {paths.GENERATOR}, {paths.PLOTS / 'training.gif'}")
 
 

@@ -13,6 +13,7 @@ STAGES = ("crawl-import", "filter", "resize", "train", "evaluate")
 PLUMBING = {
     "atomic",
     "digest",
+    "dvc_cache",
     "errors",
     "faults",
     "headline",

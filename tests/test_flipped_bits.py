@@ -95,7 +95,7 @@ def test_a_checkpoint(tmp_path: Path, root: Path) -> None:
 
     def read() -> object:
         taken = new_state(params, torch.device("cpu"))
-        checkpoint.resume(taken, 12, None)
+        checkpoint.resume(taken, 12, bool)
         return taken.step, taken.netG.main[0].weight.tolist(), taken.netD.main[0].weight.tolist()
 
     named, _ = outcomes(path, read, "remove it to train afresh")

@@ -52,14 +52,17 @@ class Comparison:
         self._figures = np.array([worst, tint], np.float32).reshape(2, -1)
 
     def smallest(self, pairs: Pairs, retoned: Flags) -> Figures:
-        """Return the difference() of pairs of those positions, int64 (P, 2), mirrored if that is less: float32 (P,).
+        """Return difference() of pairs of those positions, int64 (P, 2), in the way that makes it least: float32 (P,).
 
-        retoned, bool (P,): which of them are compared toned alike.
+        retoned, bool (P,): which of them are compared toned alike too.
         """
-        ways = (0, MIRRORED) if self._mirrored else (0,)
-        upright = np.sort(pairs, axis=1)
-        links = [np.column_stack([upright, way + RETONED * retoned]) for way in ways]
-        return np.asarray(np.minimum.reduce([self(some)[0] for some in links]), np.float32)
+        upright, least = np.sort(pairs, axis=1), np.full(len(pairs), np.inf, np.float32)
+        everywhere = np.ones(len(pairs), np.bool_)
+        for way in (0, MIRRORED) if self._mirrored else (0,):
+            for which, how in ((everywhere, way), (retoned, way + RETONED)):
+                links = np.insert(upright[which], 2, how, axis=1)
+                least[which] = np.minimum(least[which], self(links)[0])
+        return least
 
     def __call__(self, links: Pairs) -> tuple[Figures, Figures]:
         """Return difference() and tint, float32 (P,) each, of links between those positions, int64 (P, 3)."""

@@ -48,13 +48,14 @@ def find_copies(
     They are enough to connect all copies of one picture, and need not be all pairs of them.
 
     measured: MEASURED_SCHEMA; among: the positions of the images to look at, which are readable, int64 (N,), sorted;
-    retoned: which pairs are to be compared toned alike; cached: where the images' measures and comparisons are. The
+    retoned: which pairs are to be compared toned alike too; cached: where the images' measures and comparisons are. The
     Comparison returned knows those with a close hash and the same layout as another.
     """
     upright, mirrored = (measured[name].take(among).to_numpy() for name in ("phash", "phash_mirrored"))
     pairs = close_links(upright, mirrored if params.mirrored else mirrored[:0], params.hash_distance)
     pairs[:, :2] = among[pairs[:, :2]]
-    pairs[:, 2] += RETONED * retoned(pairs[:, :2])
+    in_both_ways = pairs[retoned(pairs[:, :2])] + [0, 0, RETONED]
+    pairs = np.unique(np.concatenate([pairs, in_both_ways]), axis=0)
     layouts = _layouts(measured["layout"].combine_chunks())
     alike = [np.zeros(0, np.bool_)]
     for part in parts(pairs, _LAYOUTS):

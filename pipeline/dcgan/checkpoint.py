@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,13 @@ from pipeline.errors import StageError
 
 
 class Checkpoint:
-    """One training's newest state, and by which digest its outs are known where they were written from it."""
+    """One training's newest state, and DVC's digests of the training's outs where they were written from it.
 
-    def __init__(self, folder: Path) -> None:
+    is_anothers: another process was at this training, and was waited for; what it left is as good as our own.
+    """
+
+    def __init__(self, folder: Path, is_anothers: bool = False) -> None:
+        self._is_anothers = is_anothers
         self._state = folder / "state.pt"
         self._longer = folder / "longer.pt"
         self._finished = folder / "finished"
@@ -31,21 +35,24 @@ class Checkpoint:
         with whole_file(self._state) as temporary:
             torch.save(state.state_dict(), temporary)
 
-    def resume(self, state: TrainState, total_steps: int, stored: str | None) -> None:
+    def resume(self, state: TrainState, total_steps: int, are_stored: Callable[[list[str]], bool]) -> None:
         """Take a training up again where there is one to take up: cut off, or shorter than is wanted now.
 
-        One whose outs DVC has stored, as its digest of them tells, is forgotten: its user wants it afresh. One whose
-        outs got lost on the way, or that another process has finished just now, is taken up with nothing left to train.
-        One that was cut off beyond total_steps is kept aside until as many steps are wanted again. Raises StageError
-        where the file is damaged.
+        One that is finished, with outs that are_stored by DVC, is forgotten: DVC runs the stage again only where its
+        user wants it afresh. With nothing left to train are taken up one whose outs DVC does not have, for want of disk
+        perhaps, and one that another process finished just now. One that was cut off beyond total_steps is kept aside
+        until as many steps are wanted again. Raises StageError where the file is damaged.
         """
         if self._longer.exists() and self._load(self._longer)["step"] <= total_steps:
             self._longer.replace(self._state)
             self._finished.unlink(missing_ok=True)
+        is_finished = self._finished.exists()
+        outs = self._finished.read_text(encoding="utf-8").split() if is_finished else []
+        self._finished.unlink(missing_ok=True)
         if not self._state.exists():
             return
-        saved, is_finished = self._load(self._state), self._finished.exists()
-        is_stored = is_finished and self._finished.read_text(encoding="utf-8") == stored
+        saved = self._load(self._state)
+        is_ours = is_finished and not self._is_anothers
         if saved["step"] > total_steps and not is_finished:
             self._state.replace(self._longer)
             print(
@@ -53,16 +60,15 @@ class Checkpoint:
                 f"{self._longer}, and goes on when num_epochs is as large again",
                 file=sys.stderr,
             )
-        elif saved["step"] > total_steps or (saved["step"] == total_steps and is_stored):
+        elif saved["step"] > total_steps or (saved["step"] == total_steps and is_ours and are_stored(outs)):
             self._state.unlink()
         else:
             state.load_state_dict(saved)
-        self._finished.unlink(missing_ok=True)
 
-    def finish(self, outs: str | None) -> None:
-        """Note that the outs are written, and the digest that they are known by."""
+    def finish(self, outs: Iterable[str]) -> None:
+        """Note that the outs are written, and DVC's digests of them."""
         with whole_file(self._finished) as temporary:
-            temporary.write_text(outs or "", encoding="utf-8")
+            temporary.write_text("\n".join(outs), encoding="utf-8")
 
     @staticmethod
     def _load(path: Path) -> dict[str, Any]:
@@ -83,22 +89,24 @@ def open_checkpoint(root: Path, key: str, keep: int) -> Iterator[Checkpoint]:
 
     Of the folders in root, the `keep` that were used last stay, and those that a process holds.
     """
-    folder = root / key
+    folder, is_anothers = root / key, False
     lock = FileLock(folder / "lock")
     root.mkdir(parents=True, exist_ok=True)
     with _root_lock(root):  # within it, so that nobody prunes the folder before it is held
         folder.mkdir(exist_ok=True)
         folder.touch()
-        with suppress(Timeout):
+        try:
             lock.acquire(timeout=0)
-    if not lock.is_locked:
+        except Timeout:
+            is_anothers = True
+    if is_anothers:
         print(f"train: another process is at this very training; waiting for it ({lock.lock_file})", file=sys.stderr)
         lock.acquire()
     try:
-        for unfinished in folder.glob(".state.*"):  # of a writer that was killed
+        for unfinished in folder.glob(".*"):  # of a writer that was killed
             unfinished.unlink()
         _prune(root, keep)
-        yield Checkpoint(folder)
+        yield Checkpoint(folder, is_anothers)
     finally:
         lock.release()
 

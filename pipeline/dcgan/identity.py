@@ -32,6 +32,15 @@ def train_params(params: Params) -> dict[str, Any]:
     return {key: flat[key] for key in _stage()["params"]}
 
 
+def out_digests() -> list[str]:
+    """Return DVC's digests of the files that dvc.yaml lists as train's outs."""
+    digests = []
+    for out in _stage()["outs"]:
+        with Path(out).open("rb") as file:
+            digests.append(hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest())
+    return digests
+
+
 def _stage() -> dict[str, Any]:
     try:
         stage: dict[str, Any] = read_yaml(paths.DVC_YAML)["stages"]["train"]

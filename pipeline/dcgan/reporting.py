@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 import psutil
 import torch
@@ -47,7 +49,7 @@ class Reporter:
 
     def collapsed(self, how: str, step: int) -> None:
         """Warn of a collapse."""
-        tqdm.write(f"warning: at step {step} {how}", file=sys.stderr)
+        _say(f"warning: at step {step} {how}", sys.stderr)
         self._run.set_tags({"collapse": f"step {step}: {how}"})
 
     def flush(self) -> None:
@@ -57,9 +59,18 @@ class Reporter:
 
     def _tell(self, figures: Row) -> None:
         left = 1000 * (self._total_kimg - figures["kimg"]) / figures["img_per_s"]
-        tqdm.write(tick_line(figures, self._quality, _memory(), left))
+        _say(tick_line(figures, self._quality, _memory(), left), sys.stdout)
         self.flush()
         self._told = time.monotonic()
+
+
+def _say(line: str, stream: TextIO) -> None:
+    """Write a line above the bar; to a terminal that was closed, nothing: training goes on, or saves and leaves."""
+    try:
+        tqdm.write(line, file=stream)
+    except OSError as fault:
+        if fault.errno != errno.EIO:
+            raise
 
 
 def quality_point(figures: Row) -> Row:

@@ -19,7 +19,7 @@ from pipeline.sources.faults import OF_NO_USE, OPTED_OUT, WORTH_RETRYING, reason
 from pipeline.sources.robots import BrokenRobotsError, Robots
 from pipeline.sources.store import Fetched, Pending
 from pipeline.sources.takedown import TAKEN_DOWN, Takedown
-from pipeline.sources.urls import plain_url
+from pipeline.sources.urls import is_web, plain_url
 
 MAX_REDIRECTS = 10
 
@@ -190,7 +190,7 @@ class Asker(Spider):
             seen.add(url)
             if url in self.takedown.urls:
                 return _failed(TAKEN_DOWN, url)
-            if not _is_web(url):
+            if not is_web(url):
                 return _failed("bad url" if url == asked.url else "unsafe redirect", url)
             answer = await self._get_in_turn(url, asked)
             if isinstance(answer, Answer):
@@ -287,14 +287,6 @@ def _validators(url: str, asked: Pending) -> dict[str, str]:
         return {}
     headers = {"If-None-Match": asked.etag, "If-Modified-Since": asked.last_modified}
     return {name: value for name, value in headers.items() if value}
-
-
-def _is_web(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        return False
 
 
 def _netloc(url: str) -> str:

@@ -17,7 +17,7 @@ from w3lib.encoding import html_to_unicode
 
 from pipeline.params import Positive, Section, validate
 from pipeline.sources.courtesy import opts_out
-from pipeline.sources.urls import Wanted, plain_url, wanted
+from pipeline.sources.urls import Wanted, is_web, plain_url, wanted
 
 
 class Choice(Section):
@@ -108,8 +108,8 @@ class Site(Section):
             raise ValueError("give either images, for HTML pages, or api, for JSON")
         if self.api and any("{page}" not in url for url in self.start):
             raise ValueError("start must have {page} in it where api is given")
-        if astray := [url for url in first_pages(self) if not allowed(self, url)]:
-            raise ValueError(f"start has {astray[0]}, which is no URL on a host that allowed_hosts names")
+        if wrong := [url for url in first_pages(self) if not is_web(url)]:
+            raise ValueError(f"start has {wrong[0]}, which is no http or https URL")
         return self
 
 

@@ -41,6 +41,15 @@ def plain(text: str) -> str:
     return without_credentials(text).encode("utf-8", "backslashreplace").decode()
 
 
+def is_web(url: str) -> bool:
+    """Whether text is an http or https URL with a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _PORTS and bool(parts.hostname)
+    except ValueError:  # no address, such as http://[x
+        return False
+
+
 def plain_url(url: str) -> str:
     """Return a URL as it is stored and compared: plain(), in one line, and without what is not sent or says nothing.
 

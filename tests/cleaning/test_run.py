@@ -97,6 +97,14 @@ def test_what_training_would_see_of_the_holdout_is_a_twin(params, face, shard, c
     assert all(difference is None or difference < 0.2 for difference in verdicts["difference"].to_pylist())
 
 
+def test_two_damaged_copies_across_the_splits_are_compared_as_they_are_too(params, face, shard):
+    """Toned alike, what is clipped in one is not in the other."""
+    damaged = (255 * (face(5) / 255) ** 2.6).astype(np.uint8)
+    verdicts, _ = run(shard([damaged, np.ascontiguousarray(damaged[2:, 3:-2])], ["holdout", "train"]), params)
+    assert verdicts["repair"].to_pylist()[0] == "dark"
+    assert verdicts["reason"].to_pylist()[1] == "holdout twin"
+
+
 def test_what_was_compared_in_colour_is_compared_again_without(params, face, shard):
     raw = shard([face(5), grey(face(5))], ["holdout", "train"])
     assert [run(raw, params, nc=nc)[0]["reason"].to_pylist()[1] for nc in (3, 1, 3)] == [None, "holdout twin", None]

@@ -26,6 +26,14 @@ with filelock.FileLock(sys.argv[1]):
 CPU = torch.device("cpu")
 
 
+def always(outs: list[str]) -> bool:
+    return True
+
+
+def never(outs: list[str]) -> bool:
+    return False
+
+
 @pytest.fixture
 def saved(small: Callable[..., Params], tmp_path: Path) -> Checkpoint:
     """A checkpoint after step 6."""
@@ -41,25 +49,36 @@ def fresh(small: Callable[..., Params]) -> TrainState:
 
 
 @pytest.mark.parametrize(
-    ("finished", "stored", "total_steps", "step"),
+    ("finished", "are_stored", "total_steps", "step"),
     [
-        pytest.param(False, None, 12, 6, id="cut off: goes on"),
-        pytest.param(False, None, 6, 6, id="cut off before its outs were written: writes them"),
-        pytest.param(True, "outs", 12, 6, id="finished, more wanted: goes on"),
-        pytest.param(True, "outs", 6, 0, id="finished, the same wanted again: afresh"),
-        pytest.param(True, "others", 6, 6, id="finished, and its outs got lost, as on a full disk: writes them"),
-        pytest.param(True, None, 6, 6, id="finished, and nothing was ever stored: writes them"),
-        pytest.param(True, "outs", 3, 0, id="finished, less wanted: afresh"),
-        pytest.param(False, None, 3, 0, id="cut off beyond what is wanted: afresh"),
+        pytest.param(False, always, 12, 6, id="cut off: goes on"),
+        pytest.param(False, always, 6, 6, id="cut off before its outs were written: writes them"),
+        pytest.param(True, always, 12, 6, id="finished, more wanted: goes on"),
+        pytest.param(True, always, 6, 0, id="finished, the same wanted again: afresh"),
+        pytest.param(True, never, 6, 6, id="finished, and DVC could not store its outs: writes them"),
+        pytest.param(True, always, 3, 0, id="finished, less wanted: afresh"),
+        pytest.param(False, always, 3, 0, id="cut off beyond what is wanted: afresh"),
     ],
 )
 def test_resume(
-    saved: Checkpoint, fresh: TrainState, finished: bool, stored: str | None, total_steps: int, step: int
+    saved: Checkpoint,
+    fresh: TrainState,
+    finished: bool,
+    are_stored: Callable[[list[str]], bool],
+    total_steps: int,
+    step: int,
 ) -> None:
     if finished:
-        saved.finish("outs")
-    saved.resume(fresh, total_steps, stored)
+        saved.finish(["one", "two"])
+    saved.resume(fresh, total_steps, are_stored)
     assert fresh.step == step
+
+
+def test_the_outs_that_are_asked_for_are_those_that_were_written(saved: Checkpoint, fresh: TrainState) -> None:
+    asked: list[list[str]] = []
+    saved.finish(["one", "two"])
+    saved.resume(fresh, 6, lambda outs: bool(asked.append(outs)))
+    assert asked == [["one", "two"]]
 
 
 def test_a_longer_training_that_was_cut_off_waits_until_it_is_wanted_again(
@@ -67,7 +86,7 @@ def test_a_longer_training_that_was_cut_off_waits_until_it_is_wanted_again(
 ) -> None:
     def resumed(total_steps: int) -> int:
         state = new_state(small(), CPU)
-        saved.resume(state, total_steps, "outs")
+        saved.resume(state, total_steps, always)
         return state.step
 
     assert resumed(3) == 0
@@ -75,31 +94,49 @@ def test_a_longer_training_that_was_cut_off_waits_until_it_is_wanted_again(
     short = new_state(small(), CPU)
     short.step = 3
     saved.save(short)
-    saved.finish("outs")
+    saved.finish(["one", "two"])
     assert resumed(5) == 3, "the short one goes on"
-    saved.finish("outs")
+    saved.finish(["one", "two"])
     assert resumed(12) == 6, "the long one goes on"
     assert resumed(12) == 6
 
 
 def test_what_is_trained_afresh_is_not_resumed_from_the_old_one_later(saved: Checkpoint, fresh: TrainState) -> None:
-    saved.finish("outs")
-    saved.resume(fresh, 6, "outs")
-    saved.resume(fresh, 6, "outs")  # killed before its first save, and started again
+    saved.finish(["one", "two"])
+    saved.resume(fresh, 6, always)
+    saved.resume(fresh, 6, always)  # killed before its first save, and started again
     assert fresh.step == 0
 
 
+def test_what_another_process_finished_meanwhile_is_not_trained_again(
+    saved: Checkpoint, fresh: TrainState, tmp_path: Path
+) -> None:
+    saved.finish(["one", "two"])
+    Checkpoint(tmp_path, is_anothers=True).resume(fresh, 6, always)
+    assert fresh.step == 6
+
+
+def test_a_mark_without_its_state_is_of_no_later_training(saved: Checkpoint, fresh: TrainState, tmp_path: Path) -> None:
+    saved.finish(["one", "two"])
+    (tmp_path / "state.pt").unlink()  # as a kill in the middle of resume() leaves it
+    saved.resume(fresh, 6, always)
+    fresh.step = 6
+    saved.save(fresh)  # and killed before its outs are written
+    saved.resume(fresh, 6, always)
+    assert (tmp_path / "state.pt").exists()
+
+
 def test_a_resumed_training_is_not_finished_by_the_old_mark(saved: Checkpoint, fresh: TrainState) -> None:
-    saved.finish("outs")
-    saved.resume(fresh, 12, "outs")
-    saved.resume(fresh, 6, "outs")
+    saved.finish(["one", "two"])
+    saved.resume(fresh, 12, always)
+    saved.resume(fresh, 6, always)
     assert fresh.step == 6
 
 
 def test_a_damaged_checkpoint_is_named(saved: Checkpoint, fresh: TrainState, tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:1000])
     with pytest.raises(StageError, match=r"state.pt is damaged; remove it to train afresh"):
-        saved.resume(fresh, 12, "outs")
+        saved.resume(fresh, 12, always)
 
 
 def test_a_save_that_fails_leaves_the_one_before(
@@ -112,7 +149,7 @@ def test_a_save_that_fails_leaves_the_one_before(
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match="no space"):
         saved.save(fresh)
-    saved.resume(fresh, 12, "outs")
+    saved.resume(fresh, 12, always)
     assert fresh.step == 6
 
 
@@ -123,14 +160,14 @@ def test_a_second_process_waits_says_so_and_takes_what_it_waited_for(
     trained = new_state(small(), CPU)
     trained.step = 6
     Checkpoint(tmp_path / "key").save(trained)
-    Checkpoint(tmp_path / "key").finish("outs")
+    Checkpoint(tmp_path / "key").finish(["one", "two"])
     command = [sys.executable, "-c", HOLD, tmp_path / "key" / "lock", tmp_path / "released"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         with open_checkpoint(tmp_path, "key", keep=1) as checkpoint:
             assert (tmp_path / "released").exists()
-            checkpoint.resume(fresh, 6, "those of before")
+            checkpoint.resume(fresh, 6, never)
             assert fresh.step == 6
     assert "waiting for it" in capsys.readouterr().err
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -78,4 +79,19 @@ def test_a_collapse_is_printed_and_tagged(capsys: pytest.CaptureFixture[str]) ->
     with reporting(run, [], [], total_kimg=1.0) as report:  # type: ignore[arg-type]
         report.collapsed("netD wins", 7)
     assert capsys.readouterr().err == "warning: at step 7 netD wins\n"
+    assert run.tags == {"collapse": "step 7: netD wins"}
+
+
+def test_a_terminal_that_was_closed_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last lines come before the checkpoint that SIGHUP asks for."""
+    run, (ours, theirs) = FakeRun(), os.openpty()
+    with os.fdopen(theirs, "w", buffering=1) as terminal:
+        os.close(ours)
+        monkeypatch.setattr("sys.stdout", terminal)
+        monkeypatch.setattr("sys.stderr", terminal)
+        with reporting(run, [], [], total_kimg=1.0) as report:  # type: ignore[arg-type]
+            report.tick(tick(7))
+            report.collapsed("netD wins", 7)
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), theirs)  # which can be closed
     assert run.tags == {"collapse": "step 7: netD wins"}

@@ -204,7 +204,7 @@ def test_cut_off_and_taken_up_is_as_never_cut_off(
     with pytest.raises(Cut):
         run(new_state(params, CPU), faces, params, save_and_cut)
     resumed = new_state(small(seed=7), CPU)  # nothing of a fresh state may shine through
-    checkpoint.resume(resumed, total_steps=9, stored=None)
+    checkpoint.resume(resumed, total_steps=9, are_stored=bool)
     assert resumed.step == cut_at
     run(resumed, faces, params)
     assert same(whole.state_dict(), resumed.state_dict())
@@ -222,9 +222,9 @@ def test_more_epochs_go_on_from_fewer(faces: Faces, small: Small, tmp_path) -> N
     whole = run(new_state(small(num_epochs=4), CPU), faces, small(num_epochs=4))
     checkpoint = Checkpoint(tmp_path)
     run(new_state(small(num_epochs=2), CPU), faces, small(num_epochs=2), checkpoint.save)
-    checkpoint.finish("outs")
+    checkpoint.finish(["outs"])
     state = new_state(small(num_epochs=4), CPU)
-    checkpoint.resume(state, total_steps=12, stored=None)
+    checkpoint.resume(state, total_steps=12, are_stored=bool)
     assert state.step == 6
     run(state, faces, small(num_epochs=4))
     assert same(whole.state_dict(), state.state_dict())
