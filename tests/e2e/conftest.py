@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,3 +30,12 @@ def slow(project: Project) -> str:
     project.run("git", "checkout", "--quiet", ".")
     project.run("dvc", "checkout", "--quiet")
     return "slow"
+
+
+@pytest.fixture
+def copy(project: Project, tmp_path: Path) -> Project:
+    """A copy of that project to spoil, of whose files DVC knows the times."""
+    copied = Project(tmp_path / "project")
+    shutil.copytree(project.folder, copied.folder, symlinks=True)
+    copied.run("dvc", "status")
+    return copied
