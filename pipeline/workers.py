@@ -150,7 +150,7 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Yield that many processes, and wait for them at the end, whatever became of them."""
     # Spawned, not forked: a fork of a process that holds threads (torch, OpenCV) can hang.
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
     try:
         yield pool
     finally:
@@ -190,7 +190,7 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """Keep the libraries to one thread, leave Ctrl-C to the parent, and end with it.
 
     A worker that outlived a killed stage would go on writing shards beside the next one's.

@@ -110,7 +110,8 @@ def face_rows(picture: Row, cascade: cv2.CascadeClassifier, crop: CropParams, ta
     """Yield a row for each face on a picture, or the picture's own without its bytes: it has none, or can't be read.
 
     A face's row is its picture's (split, provenance, number) with the crop as its image, as PNG, and `#0`, `#1`, … from
-    left to right, at the end of its path. Of a face that is taken down itself nothing but the row is left.
+    left to right, at the end of its path; `#00`, `#01`, … where there are more than ten, since rows are in the order of
+    their paths. Of a face that is taken down itself nothing but the row is left.
     """
     # What a recipe knows of its pictures does not hold for a part of one.
     whole = picture | {"parent": picture["id"], "truth": None, "truth_copy_of": None, "pristine": None}
@@ -122,8 +123,9 @@ def face_rows(picture: Row, cascade: cv2.CascadeClassifier, crop: CropParams, ta
     boxes = find_faces(pixels, cascade, crop.min_neighbors)
     if not boxes:
         yield whole | {"error": NO_FACE}
+    digits = len(str(len(boxes) - 1))
     for number, box in enumerate(boxes):
-        path = f"{whole['path']}#{number}"
+        path = f"{whole['path']}#{number:0{digits}}"
         face = whole | {"id": None, "path": path, "image": {"bytes": None, "path": path}, "box": box._asdict()}
         if min(box.w, box.h) < crop.min_side:
             yield face | {"error": TOO_SMALL}

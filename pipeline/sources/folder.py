@@ -30,8 +30,8 @@ class Found:
 
 
 def folder_units(root: Path, max_bytes: int) -> list[Unit]:
-    """Return the shards of a folder, its files in sorted path order."""
-    found = sorted(_walk(os.fsencode(root)), key=lambda entry: entry.path)
+    """Return the shards of a folder, its files in the order of their paths as they are shown."""
+    found = sorted(_walk(os.fsencode(root)), key=lambda entry: (_shown(entry.path), entry.path))
     names = {entry.path for entry in found}
     sidecars = {path for path in names if path.endswith(SUFFIX) and path.removesuffix(SUFFIX) in names}
     found = [entry for entry in found if entry.path not in sidecars]
@@ -43,6 +43,11 @@ def folder_units(root: Path, max_bytes: int) -> list[Unit]:
         Unit(first, len(entries), partial(read, entries, max_bytes, _beside(entries, sidecars)), schema)
         for first, entries in shards
     ]
+
+
+def _shown(path: bytes) -> str:
+    """Return a path as text, what is no UTF-8 in it with escapes: Parquet's strings are UTF-8."""
+    return path.decode("utf-8", "backslashreplace")
 
 
 def _beside(entries: Sequence[Found], sidecars: Set[bytes]) -> frozenset[bytes]:
@@ -90,10 +95,8 @@ def _read(origin: str, root: Path, entries: Sequence[Found], max_bytes: int, tol
         if has_sidecar := entry.path in told:
             sidecar, _ = _read_file(os.path.join(os.fsencode(root), entry.path + SUFFIX), MAX_BYTES)
             provenance = None if sidecar is None else provenance_of(sidecar)
-        # A name that is no UTF-8 is shown with escapes: Parquet's strings are UTF-8.
-        path = entry.path.decode("utf-8", "backslashreplace")
         unread = has_sidecar and provenance is None
-        yield Item(path, origin, data, error, modified, provenance=provenance, sidecar_unread=unread)
+        yield Item(_shown(entry.path), origin, data, error, modified, provenance=provenance, sidecar_unread=unread)
 
 
 def _read_file(path: bytes, max_bytes: int) -> tuple[bytes | None, str | None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from pebble import ProcessPool
 from tqdm import tqdm
 
 from pipeline.params import CrawlParams
@@ -16,6 +18,7 @@ from pipeline.sources.faults import DECIDED
 from pipeline.sources.site import Gives, Site, allowed, next_pages, page_gives
 from pipeline.sources.store import Page, Pending, Store
 from pipeline.sources.takedown import Takedown
+from pipeline.workers import start_worker
 
 MAX_PAGE = 5_000_000  # bytes: a page is read whole, and each of its links is looked at
 
@@ -41,8 +44,10 @@ class Surveyor(Asker):
 
     async def work(self) -> None:
         """Look at every page within the limits."""
-        while level := self._store.next_level(self._key, self._site.max_pages):
-            await asyncio.gather(*(self._look(page) for page in level))
+        # Another process reads them: a selector may take hours on a page made for that, and no thread can be stopped.
+        with ProcessPool(1, initializer=start_worker, context=multiprocessing.get_context("spawn")) as self._reader:
+            while level := self._store.next_level(self._key, self._site.max_pages):
+                await asyncio.gather(*(self._look(page) for page in level))
         self._bar.close()
 
     async def _look(self, page: Page) -> None:
@@ -51,7 +56,7 @@ class Surveyor(Asker):
         # No more wait for it than may ask it: whoever waits further in would not learn that it wants to be left alone.
         async with self._turns.setdefault(name, asyncio.Semaphore(self.params.per_host)):
             answer = await self.insist(host, Pending(page.url))
-        gives = self._read_page(page, answer)
+        gives = await self._read_page(page, answer)
         # Of a page that is not there the next one may be.
         refused = answer.fetched.reason in DECIDED - {"4xx"} and not answer.is_deferred
         if gives.reason and not refused and self._site.api and not self._in_a_hole(page, self._site.api.max_failures):
@@ -59,16 +64,18 @@ class Surveyor(Asker):
         self._store.record_page(self._key, page, gives)
         self._bar.update()
 
-    def _read_page(self, page: Page, answer: Answer) -> Gives:
+    async def _read_page(self, page: Page, answer: Answer) -> Gives:
         if not answer.response:
             return Gives(reason=answer.fetched.reason)
         where = answer.fetched.final_url or page.url
         if not allowed(self._site, where):
             return Gives(reason="redirect to another host")
         name = None if self.params.ignore_opt_out else product(self.params)
+        asked = (self._site, page.url, where, page.depth, answer.response.body, name, answer.fetched.content_type)
         try:
-            body, content_type = answer.response.body, answer.fetched.content_type
-            return page_gives(self._site, page.url, where, page.depth, body, name, content_type)
+            return await asyncio.wrap_future(self._reader.schedule(page_gives, asked, timeout=self.params.timeout))
+        except TimeoutError:
+            return Gives(reason="too slow to read")
         except Exception:  # whatever is in one page must not end the crawl
             return Gives(reason="unreadable")
 

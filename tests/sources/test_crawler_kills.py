@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.params import CrawlParams, Params
@@ -62,7 +64,8 @@ def test_kills(params: Params, root: Path, tmp_path: Path, victim: str) -> None:
     assert 0 <= again <= KILLS * AT_ONCE, "only what was under way when it was killed is asked for again"
 
 
-def test_kills_within_the_survey_of_a_site(params: Params, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", ["all", "parent"])
+def test_kills_within_the_survey_of_a_site(params: Params, root: Path, tmp_path: Path, victim: str) -> None:
     with serving() as server:
         recipe = {
             "kind": "site",
@@ -74,7 +77,7 @@ def test_kills_within_the_survey_of_a_site(params: Params, root: Path, tmp_path:
             "max_pages": PAGES,
         }
         (tmp_path / "site.yaml").write_text(json.dumps(recipe))
-        runs = crawled_with_kills(params.crawl, root, tmp_path / "site.yaml", server, "all", PAGES_DONE)
+        runs = crawled_with_kills(params.crawl, root, tmp_path / "site.yaml", server, victim, PAGES_DONE)
         for killed, (before, asked) in enumerate(runs, start=1):
             assert_not_again(server, before, asked)
             surveying = not any(path.startswith("/slowish/") for path in server.asked)
@@ -119,6 +122,14 @@ def crawled_with_kills(
             break
     assert done
     assert killed == KILLS
+    assert [each.cmdline() for each in psutil.process_iter() if within(each, source.parent)] == [], "orphans"
+
+
+def within(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process works in a folder."""
+    with suppress(psutil.Error):
+        return Path(process.cwd()) == folder
+    return False
 
 
 def assert_not_again(server: Server, before: set[str], asked: dict[str, int]) -> None:

@@ -143,6 +143,18 @@ def test_a_row_a_face(pictures: Path, crawl: CrawlParams, tmp_path: Path) -> Non
     assert pq.read_schema(tmp_path / "raw/00000.parquet").equals(with_faces(RAW_SCHEMA), check_metadata=True)
 
 
+def test_rows_of_many_faces_are_in_the_order_of_their_paths(
+    crawl: CrawlParams, astronaut: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "many").mkdir()
+    Image.fromarray(np.hstack([astronaut[:256, 100:356]] * 11)).save(tmp_path / "many/crowd.png")
+    import_source(tmp_path / "many", settings(crawl, min_side=20), tmp_path / "raw", HERE)
+    paths = [row["path"] for row in rows(tmp_path / "raw")]
+    assert paths == sorted(paths)
+    assert paths[0] == "crowd.png#00"
+    assert len(paths) >= 11
+
+
 def test_a_crop_is_the_padded_square_around_its_box(
     pictures: Path, crawl: CrawlParams, astronaut: np.ndarray, tmp_path: Path
 ) -> None:

@@ -65,6 +65,12 @@ def test_odd_names(tmp_path: Path, name: bytes, shown: str) -> None:
     assert (item.path, item.data) == (shown, b"x")
 
 
+def test_names_that_are_no_text_are_in_the_order_of_what_is_shown(tmp_path: Path) -> None:
+    for name in (b"\xff.jpg", b"Z.jpg", b"a.jpg", "顔.jpg".encode()):
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"x")
+    assert [item.path for item in read(tmp_path)] == ["Z.jpg", "\\xff.jpg", "a.jpg", "顔.jpg"]
+
+
 def test_file_that_vanishes_after_listing_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     (unit,) = folder_units(tmp_path, 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,22 @@ def test_a_page_that_is_nested_too_deep_is_a_row_and_gives_what_was_read(server:
     assert list(rows) == ["1.png"], "2.png is deeper"
     assert gives(PAGES, body).links == ["http://127.0.0.1/gallery/1.html"]
     assert gives(PAGES, faults.encode()).reason is None
+
+
+def test_a_page_on_which_a_selector_takes_for_ever_is_a_row_and_holds_up_no_other(
+    server: Server, crawl: CrawlParams
+) -> None:
+    # libxml2 notes each image once for each of the blocks around it, and compares all notes with each other.
+    server.files["/trap.html"] = b'<div class="post">' * 200 + b'<p><img src="/image/2.png">' * 60_000
+    server.files["/fair.html"] = b'<div class="post"><p><img src="/image/1.png"></p></div>'
+    start = [f"{server.address}/{name}.html" for name in ("trap", "fair")]
+    chosen = {"images": {"css": "div.post img"}, "start": start}
+    began = time.monotonic()
+    rows = fetch(
+        PAGES | chosen, crawl.model_copy(update={"timeout": 3.0}), unread={"trap.html": "page too slow to read"}
+    )
+    assert list(rows) == ["1.png"]
+    assert time.monotonic() - began < 30
 
 
 def test_an_api_that_moved_is_paged_through(server: Server, crawl: CrawlParams) -> None:
