@@ -17,7 +17,7 @@ from pipeline.errors import ParamsError
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import HIDDEN, printable, without_credentials
 from pipeline.mlflow_store import open_store, tracking_uri
-from pipeline.records import read_rows, shard_paths
+from pipeline.records import open_shard, read_rows, shard_paths
 from pipeline.sources.crawler import open_store as open_crawl_store
 from pipeline.sources.crawler import store_folder
 from pipeline.sources.takedown import add_to_takedown, is_url
@@ -103,7 +103,7 @@ def _crawled() -> Iterator[tuple[str, str]]:
         with open_crawl_store(store_folder()) as store:
             yield from ((plain_url(url), sha256) for url, sha256 in store.known())
     for shard in shard_paths(paths.RAW):
-        names = [name for name in ("url", "final_url") if name in pq.read_schema(shard).names]
+        names = [name for name in ("url", "final_url") if name in _columns(shard)]
         for row in read_rows(shard, [*names, "id"]) if names else ():
             yield from ((plain_url(row[name]), row["id"]) for name in names if row[name] and row["id"])
 
@@ -111,8 +111,13 @@ def _crawled() -> Iterator[tuple[str, str]]:
 def _faces() -> Iterator[tuple[str, str]]:
     """Yield (parent, id) of every face that was cut out of a picture, by the raw shards."""
     for shard in shard_paths(paths.RAW):
-        if "parent" in pq.read_schema(shard).names:
+        if "parent" in _columns(shard):
             yield from ((row["parent"], row["id"]) for row in read_rows(shard, ["parent", "id"]) if row["id"])
+
+
+def _columns(shard: Path) -> list[str]:
+    with open_shard(shard) as file:
+        return list(file.schema_arrow.names)
 
 
 def _repo() -> Repo | None:

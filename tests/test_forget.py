@@ -12,7 +12,7 @@ import pytest
 from mlflow.entities import Dataset, DatasetInput
 
 from pipeline import paths
-from pipeline.errors import ParamsError
+from pipeline.errors import ParamsError, StageError
 from pipeline.forget import forget
 from pipeline.mlflow_store import open_store
 from pipeline.packing import INDEX_SCHEMA
@@ -154,6 +154,14 @@ def test_a_face_and_its_whole_picture_go_together(ids: list[str], named: str) ->
     forget([ids[0] if named == "parent" else face])
     takedown = read_takedown(paths.TAKEDOWN)
     assert (takedown.urls, takedown.ids) == (set(URLS[:2]), {ids[0], face, other})
+
+
+def test_a_damaged_shard_is_named_and_nothing_written(ids: list[str]) -> None:
+    paths.RAW.mkdir(parents=True)
+    (paths.RAW / "00000.parquet").write_bytes(b"PAR1" * 9)
+    with pytest.raises(StageError, match=r"data/raw/00000\.parquet is damaged"):
+        forget([ids[0]])
+    assert not paths.TAKEDOWN.exists()
 
 
 def test_where_a_url_led_is_known_without_the_store(ids: list[str]) -> None:

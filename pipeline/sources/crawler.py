@@ -120,12 +120,12 @@ def _crawled_units(
         _crawl(store, crawl, takedown, key=key, policy=policy)
     results = sorted([*store.results(key), *unread], key=lambda result: result.wanted.url)
     summary, share = _summary(results, takedown)
-    print(summary)
     if share < crawl.min_success:
         store.finish(key)
         raise TooFewImagesError(
             f"{share:.1%} of the URLs gave an image; crawl.min_success asks {crawl.min_success:.1%}\n{summary}"
         )
+    print(summary)
     yield _units(origin, results, store, crawl.max_bytes, takedown)
     store.finish(key)
 
