@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline import paths
 from pipeline.codec import Pixels
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.errors import StageError
@@ -90,6 +91,10 @@ def cautions(left: Results, right: Results) -> list[Caution]:
     for keys, says in kinds:
         if changed := [f"{key} {' and '.join(values)}" for key, values in differing.items() if key.startswith(keys)]:
             found.append(Caution(f"the two were {says} ({', '.join(changed)}): no figures compare", clean_only=False))
+    by = {left.metrics_code, right.metrics_code}
+    if None not in by and len(by) > 1:
+        says = f"the two were measured by other code ({paths.METRICS_CODE}): no figures compare"
+        found.append(Caution(says, clean_only=False))
     if any(key.startswith("filter.") and key != "filter.cache_days" for key in differing):
         says = "the filter settings differ: figures against the clean ruler do not compare, those against the others do"
         found.append(Caution(says, clean_only=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,22 +25,23 @@ MENDABLE = {
 def faults(name: str = "dcgan") -> Iterator[None]:
     """Turn what is known to go wrong into a line that names who says it, and an exit code.
 
-    1 failed, 2 for bad params, 130 for Ctrl-C.
+    1 failed, 2 for bad params, 130 for Ctrl-C. Anything else keeps its traceback, without secrets.
     """
     try:
         yield
     except (ParamsError, StageError) as fault:
         print(f"{name}: {shown(fault)}", file=sys.stderr)
         sys.exit(2 if isinstance(fault, ParamsError) else 1)
-    except OSError as fault:
-        if fault.errno not in MENDABLE:
-            raise
-        file = shown(fault.filename or "a file")
-        print(f"{name}: {file} can't be read or written: {fault.strerror}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as fault:
+        if isinstance(fault, OSError) and fault.errno in MENDABLE:
+            file = shown(fault.filename or "a file")
+            print(f"{name}: {file} can't be read or written: {fault.strerror}", file=sys.stderr)
+        else:  # of the code; a library's message may hold the address of a server, with its password
+            print(shown(traceback.format_exc()), file=sys.stderr)
+        sys.exit(1)
 
 
 def heed_signals() -> None:

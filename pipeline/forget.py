@@ -17,6 +17,7 @@ from pipeline.errors import ParamsError
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import HIDDEN, printable, without_credentials
 from pipeline.mlflow_store import open_store, tracking_uri
+from pipeline.params import require_project
 from pipeline.records import open_shard, read_rows, shard_paths
 from pipeline.sources.crawler import open_store as open_crawl_store
 from pipeline.sources.crawler import store_folder
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
 
 # By these inputs it is told whether a stage's pages, grids or weights may hold an image; the other stages log none.
 READS = {"filter": "data/raw", "train": "data/faces/train.npy", "evaluate": "data/faces"}
@@ -37,12 +39,14 @@ READABLE, TO_TRAIN_ON = pc.field("error").is_null(), pc.field("array") == "train
 class Invocation:
     """An invocation that MLflow knows: its name and id, the ids of all its runs, and what they did with the images.
 
+    deleted: those of these runs that are in MLflow's bin, where their pictures and models still are.
     learnt: whether a net that it trained or evaluated has seen them, False where there is none; met: whether they were
     among what any stage read, and so may be shown. None where DVC's cache no longer holds the list of what was read.
     """
 
     name: str
     run_ids: Sequence[str]
+    deleted: Sequence[str]
     has_trained: bool
     learnt: bool | None
     met: bool | None
@@ -52,8 +56,9 @@ def forget(names: Sequence[str]) -> str:
     """Put images on the takedown list, remove them from the crawl's store, and return a report as text.
 
     names: URLs, or ids (SHA-256). A URL's bytes are taken down too, wherever else they lie, and so is every URL that
-    gave them. ParamsError for any other name.
+    gave them. ParamsError for any other name, and outside of the project's root.
     """
+    require_project()
     urls, ids = _whole(names)
     added = add_to_takedown(paths.TAKEDOWN, urls | ids)
     removed = 0
@@ -132,10 +137,12 @@ def _repo() -> Repo | None:
 
 def _invocations(client: MlflowClient, experiment_id: str, ids: set[str], repo: Repo | None) -> Iterator[Invocation]:
     """Yield every invocation with a stage that READS names."""
+    from mlflow.entities import ViewType
+
     runs: list[Run] = []
     token: str | None = ""
     while token is not None:
-        page = client.search_runs([experiment_id], page_token=token or None)
+        page = client.search_runs([experiment_id], run_view_type=ViewType.ALL, page_token=token or None)
         runs, token = runs + list(page), page.token or None
     names = {run.info.run_id: str(run.info.run_name) for run in runs}
     families: dict[str, list[Run]] = {}
@@ -149,8 +156,9 @@ def _invocations(client: MlflowClient, experiment_id: str, ids: set[str], repo: 
             met = [_holds(run, stage, ids, repo, READABLE if stage == "filter" else None) for run, stage in stages]
             told = f"{names.get(parent, parent)} ({parent[:8]})"
             run_ids = [run.info.run_id for run in family]
+            deleted = [run.info.run_id for run in family if run.info.lifecycle_stage == "deleted"]
             has_trained = any(stage == "train" for _, stage in stages)
-            yield Invocation(told, run_ids, has_trained, _any(learnt), _any(met))
+            yield Invocation(told, run_ids, deleted, has_trained, _any(learnt), _any(met))
 
 
 def _any(found: Sequence[bool | None]) -> bool | None:
@@ -177,10 +185,10 @@ def _has(table: Path, ids: set[str], which: pc.Expression | None) -> bool:
     return bool(pq.read_table(table, columns=["id"], filters=meant if which is None else meant & which).num_rows)
 
 
-def _versions(client: MlflowClient, invocations: Sequence[Invocation]) -> list[tuple[str, str]]:
-    """Return the models of MLflow's registry, by name and version, that may have learnt from the images."""
+def _versions(client: MlflowClient, invocations: Sequence[Invocation]) -> list[ModelVersion]:
+    """Return the versions of MLflow's registry that may have learnt from the images."""
     suspects = {run_id for one in invocations if one.learnt is not False for run_id in one.run_ids}
-    return [(one.name, str(one.version)) for one in client.search_model_versions() if one.run_id in suspects]
+    return [one for one in client.search_model_versions() if one.run_id in suspects]
 
 
 def _models(invocations: Sequence[Invocation], ids: set[str]) -> list[str]:
@@ -193,36 +201,45 @@ def _models(invocations: Sequence[Invocation], ids: set[str]) -> list[str]:
     return lines + [f"  {one.name}: {said[one.learnt]}" for one in invocations if one.has_trained]
 
 
-def _copies(invocations: Sequence[Invocation], versions: Sequence[tuple[str, str]], repo: Repo | None) -> list[str]:
+def _copies(invocations: Sequence[Invocation], versions: Sequence[ModelVersion], repo: Repo | None) -> list[str]:
     """Return where copies may be, each with the command that removes it; none of them is run."""
     # Of a clone, DVC takes the cache of where it came from for a remote: to empty that is for its owner.
     remotes = sorted(set(repo.config["remote"]) - {"auto-generated-upstream"}) if repo else []
     suspects = [run_id for one in invocations if one.met is not False for run_id in one.run_ids]
+    deleted = {run_id for one in invocations for run_id in one.deleted}
+    held = paths.state_dir()
     lines = [
         "Copies, and what removes them, in this order",
         f"  {paths.RAW}, {paths.CLEAN}, {paths.FACES}, reports, plots and the models here are made anew without it:",
         "    dvc repro",
-        "  what the filter has measured and mended:",
-        f"    rm -r {paths.state_dir() / 'filter'}",
+        "  what the filter has measured and mended, what evaluate has, and what trainings go on from:",
+        f"    rm -rf {held / 'filter'} {held / 'features'} {held / 'checkpoints'}",
         "  DVC's cache, with every version and experiment that is not the one here:",
         "    dvc gc --workspace",
     ]
     for remote in remotes:
         lines += [f"  the remote {remote}, likewise:", f"    dvc gc --workspace --cloud --remote {remote}"]
     store = without_credentials(tracking_uri())
+    sources = [str(one.source) for one in versions]  # as Model.log gives them
+    models = [source.removeprefix("models:/") for source in sources if source.startswith("models:/m-")]
     if versions or suspects:
         lines += ["  what follows is in MLflow:", f"    export MLFLOW_TRACKING_URI={store}"]
     if versions:
         client = "import mlflow; mlflow.MlflowClient()"
         lines += [
             "  registered models, which draw with what they may have learnt from it:",
-            *(f"    python -c \"{client}.delete_model_version('{name}', '{version}')\"" for name, version in versions),
+            *(f"    python -c \"{client}.delete_model_version('{one.name}', '{one.version}')\"" for one in versions),
+            *(f"    python -c \"{client}.delete_logged_model('{model}')\"" for model in models),
         ]
     if suspects:
         lines += [
             "  runs, whose pages and grids may show it:",
-            *(f"    mlflow runs delete --run-id {run_id}" for run_id in suspects),
-            f"    mlflow gc --backend-store-uri {store} --run-ids {','.join(suspects)}",
+            *(f"    mlflow runs delete --run-id {run_id}" for run_id in suspects if run_id not in deleted),
         ]
+        # MLflow's server has no way to do it from here.
+        is_server = store.startswith(("http://", "https://"))
+        lines.append(f"  the files of these{', on the server, with the address of its database' if is_server else ''}:")
+        purged = f"--run-ids {','.join(suspects)}" + (f" --logged-model-ids {','.join(models)}" if models else "")
+        lines.append(f"    mlflow gc --backend-store-uri {'DATABASE' if is_server else store} {purged}")
     lines.append("  a folder or an archive of your own that it came from: delete it there.")
     return lines

@@ -7,14 +7,19 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from pipeline import paths
-from pipeline.params import read_yaml
+from pipeline.dvc_cache import cached_file
+from pipeline.params import flatten, read_yaml
+
+DATAROOT = "${dataroot}"  # as dvc.yaml has it
+MAX_TEXT = 10_000_000  # bytes of a dataroot that is read whole
 
 
 def invocation() -> psutil.Process:
@@ -88,14 +93,68 @@ def stage_params(stage: str, flat_params: dict[str, Any]) -> dict[str, Any]:
     return {key: flat_params[key] for key in listed if key in flat_params}
 
 
+def own_inputs(stage: str) -> dict[str, str]:
+    """Return what a stage is made from that no other stage writes: its params, its code, and the dataroot's state.
+
+    By dotted key or path. A dataroot is told by its files' sizes and times, unless it is a list or a recipe.
+    """
+    entry = _stage(stage)
+    params = flatten(read_yaml(paths.PARAMS)) if entry and paths.PARAMS.exists() else {}
+    known = {key: str(params.get(key)) for key in entry.get("params", [])}
+    written = {path for each in _stages().values() for path in _outs(each)}
+    for dep in entry.get("deps", []):
+        if dep == DATAROOT:
+            root = Path(params["dataroot"])
+            is_text = root.is_file() and root.stat().st_size <= MAX_TEXT
+            known[str(root)] = _digest(root, Path.read_bytes if is_text else _times)
+        elif not any(Path(dep).is_relative_to(out) for out in written):
+            known[dep] = _digest(Path(dep), Path.read_bytes)
+    return known
+
+
+def _digest(path: Path, look: Callable[[Path], bytes]) -> str:
+    """Return a digest of what look() gives of a file, or of each file in a folder; links are not followed."""
+    digest = hashlib.sha256()
+    for file in sorted([path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]):
+        if file.suffix != ".pyc":
+            with suppress(OSError):
+                digest.update(os.fsencode(file) + look(file))
+    return digest.hexdigest()
+
+
+def _times(path: Path) -> bytes:
+    found = path.lstat()
+    return f"{found.st_size} {found.st_mtime_ns}".encode()
+
+
 def input_digests(stage: str) -> dict[str, str]:
     """Return {path: DVC's md5} for the stage's deps that other stages write, as dvc.lock has them.
 
     A file in a folder that is one output has the folder's digest: DVC's lock has no other.
     """
+    return {dep: md5 for dep, _, md5 in _made(stage)}
+
+
+def read_digests(stage: str) -> dict[str, str]:
+    """Return input_digests, but of a file in a folder its own, as DVC will note it once the stage is through.
+
+    That of the folder where DVC's cache no longer lists it.
+    """
+    return {dep: _listed(md5, os.path.relpath(dep, out)) or md5 for dep, out, md5 in _made(stage)}
+
+
+def _made(stage: str) -> Iterator[tuple[str, str, str]]:
+    """Yield each dep that another stage writes, the output that holds it, and the digest of that."""
     written = {path: md5 for outs in _locked_outs().values() for path, md5 in outs.items()}
-    deps: Iterable[str] = _stage(stage).get("deps", [])
-    return {dep: md5 for dep in deps for out, md5 in written.items() if Path(dep).is_relative_to(out)}
+    for dep in _stage(stage).get("deps", []):
+        yield from ((dep, out, md5) for out, md5 in written.items() if Path(dep).is_relative_to(out))
+
+
+def _listed(md5: str, name: str) -> str | None:
+    """Return the digest of a file in a folder, by the folder's list in DVC's cache."""
+    held = cached_file(md5) if md5.endswith(".dir") else None
+    entries = json.loads(held.read_text(encoding="utf-8")) if held else []
+    return next((str(entry["md5"]) for entry in entries if entry["relpath"] == name), None)
 
 
 def upstream(stage: str) -> list[str]:
@@ -114,28 +173,43 @@ def upstream(stage: str) -> list[str]:
 def locked_result(stage: str) -> str | None:
     """Return result_key of what dvc.lock holds of a stage, None where it holds no metrics file of it."""
     md5 = _locked_outs().get(stage, {}).get(str(paths.metrics_file(stage)))
-    return result_key(stage, md5) if md5 else None
+    read = {dep["path"]: dep.get("md5") for dep in _locked().get(stage, {}).get("deps", [])}
+    return result_key(stage, md5, {dep: str(read.get(dep)) for dep in input_digests(stage)}) if md5 else None
 
 
-def result_key(stage: str, metrics_md5: str) -> str:
-    """Return the digest that a stage's outputs are known by: of its metrics file, and of the inputs in dvc.lock.
+def result_key(stage: str, metrics_md5: str, inputs: Mapping[str, str]) -> str:
+    """Return the digest that a stage's outputs are known by: of its metrics file, and of its inputs' digests.
 
     The metrics file holds wall times, so that it tells one run from another; a folder would take long to digest.
     """
-    known = [stage, metrics_md5, *sorted(input_digests(stage).items())]
+    known = [stage, metrics_md5, *sorted(inputs.items())]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
 
 
 def _locked_outs() -> dict[str, dict[str, str]]:
     """Return {stage: {path: md5}} of the outputs in dvc.lock."""
-    stages = read_yaml(paths.DVC_LOCK).get("stages", {}) if paths.DVC_LOCK.exists() else {}
     return {
         name: {out["path"]: out["md5"] for out in entry.get("outs", []) if "md5" in out}
-        for name, entry in stages.items()
+        for name, entry in _locked().items()
     }
 
 
+def _locked() -> dict[str, Any]:
+    stages: dict[str, Any] = read_yaml(paths.DVC_LOCK).get("stages", {}) if paths.DVC_LOCK.exists() else {}
+    return stages
+
+
 def _stage(stage: str) -> dict[str, Any]:
-    stages = read_yaml(paths.DVC_YAML)["stages"] if paths.DVC_YAML.exists() else {}
-    entry: dict[str, Any] = stages.get(stage, {})
+    entry: dict[str, Any] = _stages().get(stage, {})
     return entry
+
+
+def _stages() -> dict[str, Any]:
+    stages: dict[str, Any] = read_yaml(paths.DVC_YAML)["stages"] if paths.DVC_YAML.exists() else {}
+    return stages
+
+
+def _outs(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the paths that a stage of dvc.yaml writes; one with options is a mapping of one key."""
+    for kind in ("outs", "metrics", "plots"):
+        yield from (str(next(iter(out))) if isinstance(out, Mapping) else out for out in entry.get(kind, []))

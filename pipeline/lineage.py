@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline import invocation, paths
+from pipeline.dvc_cache import folder_md5
 from pipeline.headline import headline
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"  # the description that the UI shows, in Markdown
 RESULT_TAG = "result"  # of a stage's run: the digest that its outputs are known by
+METRICS_CODE_TAG = "metrics_code"  # of evaluate's run: DVC's digest of the code that its figures were measured by
 SKIPPED_TAG = "skipped."  # and a stage's name, of an invocation's run: the run that made what that stage would make
 UNKNOWN = "unknown"  # made elsewhere, as in another clone
 
@@ -27,8 +29,10 @@ def show_results(client: MlflowClient, stage: str, run_id: str, parent_id: str) 
     metrics = paths.metrics_file(stage)
     if metrics.exists():
         md5 = hashlib.md5(metrics.read_bytes(), usedforsecurity=False).hexdigest()
-        client.set_tag(run_id, RESULT_TAG, invocation.result_key(stage, md5))
+        client.set_tag(run_id, RESULT_TAG, invocation.result_key(stage, md5, invocation.read_digests(stage)))
         _show_figures(client, [stage], parent_id)
+    if stage == "evaluate" and paths.METRICS_CODE.exists():
+        client.set_tag(run_id, METRICS_CODE_TAG, folder_md5(paths.METRICS_CODE))
 
 
 def show_skipped(client: MlflowClient, experiment_id: str, stage: str, parent_id: str) -> None:
@@ -45,6 +49,17 @@ def show_skipped(client: MlflowClient, experiment_id: str, stage: str, parent_id
         for name, maker in makers.items():
             client.set_tag(parent_id, SKIPPED_TAG + name, maker.info.run_id if maker else UNKNOWN)
         client.set_tag(parent_id, NOTE_TAG, _note(makers, tags.get(NOTE_TAG, "")))
+
+
+def settings(parent: Run, stages: Iterable[Run]) -> dict[str, str]:
+    """Return the settings of an invocation, given the runs of its stages, the oldest first.
+
+    Its own are those of its first stage; params.yaml may have changed before a later one began.
+    """
+    found = dict(parent.data.params)
+    for stage in stages:
+        found |= stage.data.params
+    return found
 
 
 def _show_figures(client: MlflowClient, stages: Iterable[str], parent_id: str) -> None:

@@ -11,6 +11,9 @@ import re
 # The user and password of a URL, up to the last @ before its path; as a Path, it has one slash.
 _USERINFO = re.compile(r"""((?<=://)|(?<=https:/)|(?<=http:/))[^\s/?#"'<>]*@""")
 
+# The user and password of a database's URL: there SQLAlchemy takes a password as it is, slashes and all, up to the @.
+_DATABASE = re.compile(r"((?:postgres(?:ql)?|mysql|mariadb|mssql|oracle)(?:\+\w+)?://)[^\s/:@]*:[^\s@]*@")
+
 # A parameter of a query (or of a fragment) whose name says that its value is a secret, up to that value: access_token,
 # api_key, PHPSESSID, X-Amz-Signature, AWSAccessKeyId. The ; is that of &amp;. Names are bounded, and so is the time.
 _SECRET = re.compile(
@@ -28,7 +31,7 @@ HIDDEN = "***"
 
 def without_credentials(text: str) -> str:
     """Return text without the user and password of each URL in it, as it may be stored; queries stay."""
-    return _USERINFO.sub("", text)
+    return _USERINFO.sub("", _DATABASE.sub(r"\1", text))
 
 
 def without_secrets(text: str) -> str:

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from pipeline import paths
-from pipeline.errors import ParamsError, StoreError
-from pipeline.messages import shown, without_secrets
+from pipeline.errors import StoreError
+from pipeline.messages import shown
+from pipeline.params import require_project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "anime-dcgan"
 
+SQLITE = "sqlite:///"
 UNFINISHED = "mlflow.db.new"
 
 # What SQLite and MLflow say of a file that no try again will mend; the last of one whose making was cut off.
@@ -28,14 +30,18 @@ DAMAGED = ("file is not a database", "database disk image is malformed", "_alemb
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the main checkout's store: a temporary checkout's would vanish with it."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.main_checkout(Path.cwd()) / 'mlflow.db'}"
+    """Return MLFLOW_TRACKING_URI, or the main checkout's store: a temporary checkout's would vanish with it.
+
+    So would one that a relative path names there.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    return f"{SQLITE}{paths.main_checkout(Path.cwd()) / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
 
 
 def _database() -> Path | None:
     """Return the file that holds the store, None where a server does."""
-    kind, _, path = tracking_uri().partition(":///")
-    return Path(path.partition("?")[0]) if kind == "sqlite" else None
+    uri = tracking_uri()
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
 
 
 def _artifacts() -> str:
@@ -70,6 +76,11 @@ def _make_whole(database: Path) -> None:
 
 def _experiment_id(client: MlflowClient) -> str:
     if found := client.get_experiment_by_name(EXPERIMENT):
+        if found.lifecycle_stage == "deleted":
+            raise StoreError(
+                f"the experiment {EXPERIMENT} was deleted in MLflow; 'mlflow experiments restore --experiment-id "
+                f"{found.experiment_id}' brings it back"
+            )
         return str(found.experiment_id)
     # Of a server, the artifact store is the server's choice.
     local = "://" not in tracking_uri() or tracking_uri().startswith("sqlite:")
@@ -89,16 +100,18 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
     """Yield a client and the experiment's id, under a lock between this machine's processes.
 
     The lock, because a first use makes the database: of three processes that did so at once, one or none lived.
+    StoreError where the store does not answer, then or within the block, or the experiment was deleted.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # MLflow's own patience with a server that is away is minutes for each call.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     state, database = paths.state_dir(), _database()
-    if database and not database.exists() and not (paths.PARAMS.exists() or paths.DVC_YAML.exists()):
-        raise ParamsError(f"{paths.PARAMS} is missing; run from the project's root")  # no store is made elsewhere
+    if database and not database.exists():
+        require_project()
     state.mkdir(exist_ok=True)
     with FileLock(state / "mlflow.lock"):
         try:
@@ -106,7 +119,15 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
                 _make_whole(database)
             client = MlflowClient(tracking_uri())
             experiment_id = _experiment_id(client)
+        except StoreError:
+            raise
         except Exception as fault:  # of requests, of MLflow, of SQLAlchemy
-            store = without_secrets(tracking_uri())
-            raise StoreError(f"the MLflow store {store} does not answer: {explain(fault)}") from None
-        yield client, experiment_id
+            raise _no_answer(fault) from None
+        try:
+            yield client, experiment_id
+        except MlflowException as fault:
+            raise _no_answer(fault) from None
+
+
+def _no_answer(fault: Exception) -> StoreError:
+    return StoreError(f"the MLflow store {shown(tracking_uri())} does not answer: {explain(fault)}")

@@ -290,6 +290,12 @@ def load_params(path: Path = paths.PARAMS) -> Params:
     return validate(Params, read_yaml(path), path)
 
 
+def require_project() -> None:
+    """Raise ParamsError where the working directory is no project's root: nothing is to be made elsewhere."""
+    if not (paths.PARAMS.exists() or paths.DVC_YAML.exists()):
+        raise ParamsError(f"{paths.PARAMS} is missing; run from the project's root")
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one with dotted keys: {"a": {"b": 1}} gives {"a.b": 1}."""
     flat: dict[str, Any] = {}

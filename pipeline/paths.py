@@ -25,6 +25,7 @@ GENERATOR_BEST = Path("models/generator_best.safetensors")
 DISCRIMINATOR = Path("models/discriminator.safetensors")
 
 METRICS = Path("metrics")
+METRICS_CODE = Path("pipeline/metrics")
 PLOTS = Path("plots")
 REPORTS = Path("reports")
 EVALUATE_PAGE = REPORTS / "evaluate.html"

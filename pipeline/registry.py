@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from filelock import FileLock
 
-from pipeline import flavours, serving
+from pipeline import flavours, paths, serving
 from pipeline.compare import cautions, differences
 from pipeline.dcgan.sampling import load_generator
 from pipeline.dcgan.weights import read_weights
@@ -24,6 +25,7 @@ from pipeline.results import Results, find_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 MODEL, CHAMPION = "anime-dcgan", "champion"
 KID = "kid_lite0_raw"
@@ -50,6 +52,12 @@ def promote(name: str, most_faces: int) -> str:
     """
     with open_store() as (client, experiment_id):
         pass
+    # What another one promotes in the meantime would not have been compared with.
+    with FileLock(paths.state_dir() / "promote.lock"):
+        return _promote(name, most_faces, client, experiment_id)
+
+
+def _promote(name: str, most_faces: int, client: MlflowClient, experiment_id: str) -> str:
     from mlflow.exceptions import MlflowException
 
     with TemporaryDirectory() as folder:
@@ -65,6 +73,8 @@ def promote(name: str, most_faces: int) -> str:
             serving.write_model(candidate.generator, most_faces, Path(folder) / "model")
             flavours.write_graph(load_generator(candidate.generator, torch.device("cpu")), Path(folder) / "model")
             number = _register(client, experiment_id, candidate, Path(folder) / "model")
+            if (now := _alias(client)) and (champion is None or str(now.version) != champion.version):
+                raise StageError(f"version {now.version} has become the champion meanwhile; promote {name} again")
             client.set_registered_model_alias(MODEL, CHAMPION, number)
         except MlflowException as fault:
             raise StageError(f"{name} is not promoted: the MLflow store {tracking_uri()} says: {fault}") from None
@@ -100,15 +110,10 @@ def _kid(one: Results) -> str:
 
 
 def _champion(client: MlflowClient, folder: Path) -> Champion | None:
-    """Return the version under the alias, None where there is none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        held = client.get_model_version_by_alias(MODEL, CHAMPION)
-    except MlflowException as fault:
-        if fault.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no such model; no such alias
-            return None
-        raise
+    """Return the version under the alias and what it came to, None where there is none."""
+    held = _alias(client)
+    if held is None:
+        return None
     try:
         found: Results | None = find_run(held.run_id or "", folder)
     except StoreError:  # which says nothing of the run
@@ -117,6 +122,17 @@ def _champion(client: MlflowClient, folder: Path) -> Champion | None:
         found = None
     results = found if found and _measured(found) else None
     return Champion(str(held.version), held.tags.get(KID, "unknown"), results)
+
+
+def _alias(client: MlflowClient) -> ModelVersion | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(MODEL, CHAMPION)
+    except MlflowException as fault:
+        if fault.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no such model; no such alias
+            return None
+        raise
 
 
 def _register(client: MlflowClient, experiment_id: str, candidate: Results, folder: Path) -> str:

@@ -16,7 +16,7 @@ from pipeline import paths
 from pipeline.dvc_cache import cached_file
 from pipeline.errors import ParamsError, StageError
 from pipeline.faces import SUMS
-from pipeline.lineage import PARENT_TAG
+from pipeline.lineage import METRICS_CODE_TAG, PARENT_TAG, settings
 from pipeline.mlflow_store import open_store
 from pipeline.params import read_yaml
 
@@ -37,7 +37,8 @@ class Results(NamedTuple):
     by dotted names, those of another file than params.yaml behind its name and a colon. figures: metrics/evaluate.json.
     generator: a copy of the weights that were evaluated; samples: the picture that was logged, where the weights are
     gone; holdout, clean: the start of the SHA-256 of the raw and of the clean holdout that they were measured against;
-    imported: DVC's digest of data/raw, which holds them; run_id: of an MLflow run. None for what is not to be had.
+    imported: DVC's digest of data/raw, which holds them; run_id: of an MLflow run; metrics_code: DVC's digest of what
+    the figures were measured by. None for what is not to be had.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Results(NamedTuple):
     imported: str | None = None
     run_id: str | None = None
     clean: str | None = None
+    metrics_code: str | None = None
 
 
 def find_results(name: str, folder: Path) -> Results:
@@ -111,13 +113,16 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     }
     imported = {out["path"]: out.get("md5") for out in stages.get("crawl-import", {}).get("outs", [])}
     raw, clean = _holdouts(project)
-    results = Results(name, origin, params, figures, None, None, raw, imported.get(str(paths.RAW)), clean=clean)
+    read = {dep["path"]: dep.get("md5") for dep in stages.get("evaluate", {}).get("deps", [])}
+    code = read.get(str(paths.METRICS_CODE))
+    results = Results(
+        name, origin, params, figures, None, None, raw, imported.get(str(paths.RAW)), clean=clean, metrics_code=code
+    )
     generator, evaluated_one = folder / "generator.safetensors", str(_evaluated_generator(params))
     try:
         project.get_file(evaluated_one, str(generator))
     except Exception:  # DVC raises this and that where neither its cache nor a remote has the file
         return results
-    read = {dep["path"]: dep.get("md5") for dep in stages.get("evaluate", {}).get("deps", [])}
     with generator.open("rb") as file:
         if hashlib.file_digest(file, "md5").hexdigest() != read.get(evaluated_one):  # such as weights imported since
             raise StageError(
@@ -173,16 +178,19 @@ def _of_run(name: str, folder: Path) -> Results | None:
         if parent is None:
             return None
         origin = f"MLflow run {parent.info.run_id[:8]}"
-        below = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and tags.stage = 'evaluate' and status = 'FINISHED'"
-        evaluated = client.search_runs([experiment_id], below, max_results=1)
-        if not evaluated:
+        below = client.search_runs([experiment_id], f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
+        done = [run for run in below if run.info.status == "FINISHED"]
+        child = next((run for run in done if run.data.tags.get("stage") == "evaluate"), None)
+        if child is None:
             raise StageError(f"{name} ({origin}) evaluated nothing: it has no results to compare")
-        child, params = evaluated[0], parent.data.params
+        params = settings(parent, reversed(done))
         generator = _cached(child, str(_evaluated_generator(params)))
         samples = None if generator else _logged_samples(client, child.info.run_id, folder)
         raw, clean = (_inputs(child).get(str(holdout)) for holdout in (paths.HOLDOUT_RAW, paths.HOLDOUT_CLEAN))
-        figures, run_id = child.data.metrics, parent.info.run_id
-        return Results(name, origin, params, figures, generator, samples, raw, run_id=run_id, clean=clean)
+        figures, run_id, code = child.data.metrics, parent.info.run_id, child.data.tags.get(METRICS_CODE_TAG)
+        return Results(
+            name, origin, params, figures, generator, samples, raw, run_id=run_id, clean=clean, metrics_code=code
+        )
 
 
 def _find_run(client: MlflowClient, experiment_id: str, name: str) -> Run | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pipeline.lineage import PARENT_TAG, maker_of
+from pipeline.lineage import PARENT_TAG, maker_of, settings
 from pipeline.messages import printable
 from pipeline.mlflow_store import open_store
 
@@ -41,11 +41,11 @@ def past_invocations(most: int) -> list[Invocation]:
             own = client.search_runs([experiment_id], f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
             stages = list(dict.fromkeys(child.data.tags["stage"] for child in reversed(own)))
             started = datetime.fromtimestamp(parent.info.start_time / 1000).astimezone()
-            name, status = str(parent.info.run_name), str(parent.info.status)
+            name, status, figures = str(parent.info.run_name), str(parent.info.status), parent.data.metrics
             is_here = parent.info.run_id == here
             found.append(
                 Invocation(
-                    name, started, status, stages, parent.data.params, parent.data.metrics, is_here, parent.info.run_id
+                    name, started, status, stages, settings(parent, reversed(own)), figures, is_here, parent.info.run_id
                 )
             )
     return found

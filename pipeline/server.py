@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 from itertools import accumulate
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 # Enough for 256 rows with all three numbers. MLflow's server makes a table of rows times names out of JSON, so that the
 # memory that a request takes goes by the square of its length.
 LARGEST_BODY = 1 << 14
-BODY_SECONDS = 10.0
+PATIENCE = 10  # seconds for a request, for the next one on a connection, and for so much of an answer to be read
+LEAST_READ = 1 << 16
 DEEPEST = 16  # brackets within brackets: what is asked for has three, and of thousands Python can read none
 # Possessive, and one without an end goes to the body's: else a quote after the other would be looked at from anew.
 _STRING = re.compile(rb'"(?:\\.|[^"\\])*+"?', re.DOTALL)
+JSON = b"application/json"
+KINDS = {JSON, b"text/csv"}
 MOST_REQUESTS = 64  # at a time; further ones get status 503
 
 
@@ -39,17 +43,48 @@ def serve(model: str, host: str, port: int) -> None:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Prompt(H11Protocol):
-        """Closes a connection on which nothing is asked in time: uvicorn would wait for ever, and counts it."""
+        """Gives up a connection that asks nothing in time, or does not read: uvicorn would wait, and counts it."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self.loop.call_later(BODY_SECONDS, lambda: transport.close() if self.cycle is None else None)
+            self._await_request(after=None)
+
+        def on_response_complete(self) -> None:
+            answered = self.cycle
+            super().on_response_complete()
+            self._await_request(after=answered)
+
+        def _await_request(self, after: object) -> None:
+            self.loop.call_later(PATIENCE, lambda: self.transport.abort() if self.cycle is after else None)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._await_reader(self.transport.get_write_buffer_size())
+
+        def _await_reader(self, unread: int) -> None:
+            self._slow = self.loop.call_later(PATIENCE, self._look_at_reader, unread)
+
+        def _look_at_reader(self, before: int) -> None:
+            unread = self.transport.get_write_buffer_size()
+            if unread > before - LEAST_READ:
+                self.transport.abort()
+            else:
+                self._await_reader(unread)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._slow.cancel()
 
     with _listening(host, port) as listening:
         app = scoring_server.init(load(model))
         app.add_middleware(BoundedBody)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, limit_concurrency=MOST_REQUESTS, http=Prompt
+            app,
+            log_level="warning",
+            access_log=False,
+            limit_concurrency=MOST_REQUESTS,
+            timeout_graceful_shutdown=PATIENCE,
+            http=Prompt,
         )
         place = f"[{host}]" if ":" in host else host
         print(f"{model} answers on http://{place}:{port}/invocations; Ctrl-C ends it", flush=True)
@@ -66,7 +101,6 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def load(model: str) -> PyFuncModel:
     """Return a registered model; its weights are safetensors, and nothing but this project's code reads them."""
-    from mlflow.exceptions import MlflowException
     from mlflow.models import Model
     from mlflow.pyfunc import load_model
 
@@ -80,7 +114,9 @@ def load(model: str) -> PyFuncModel:
             if flavour["loader_module"] != serving.__name__ or flavour.get("code"):
                 raise StageError(f"{model} is none that 'dcgan promote' registered")
             return load_model(str(files))
-        except (MlflowException, OSError, LookupError) as fault:
+        except StageError:
+            raise
+        except Exception as fault:  # whatever libraries say of damaged files
             raise StageError(f"{model} can't be loaded: {fault}") from None
 
 
@@ -103,9 +139,14 @@ class BoundedBody:
             await self._app(scope, receive, send)
             return
         try:
-            if scope["method"] == "POST" and b"content-type" not in dict(scope["headers"]):
-                raise _RefusedError(415, "a request has the header Content-Type: application/json")
+            kind = dict(scope["headers"]).get(b"content-type", b"").partition(b";")[0].strip().lower()
+            if (
+                scope["method"] == "POST" and kind not in KINDS
+            ):  # MLflow's also reads Parquet, a million rows in a few bytes
+                raise _RefusedError(415, "a request has the header Content-Type: application/json, or text/csv")
             body = await _bounded(receive)
+            if kind == JSON and body:
+                body = _completed(body)
         except _RefusedError as refused:
             refusal = JSONResponse({"message": str(refused)}, refused.status, {"connection": "close"})
             await refusal(scope, receive, send)
@@ -130,7 +171,7 @@ async def _bounded(receive: Receive) -> bytes:
     """Return a request's body, what there is of it where the client goes away."""
     body, more = bytearray(), True
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while more:
                 message = await receive()
                 body += message.get("body", b"")
@@ -138,10 +179,28 @@ async def _bounded(receive: Receive) -> bytes:
                 if len(body) > LARGEST_BODY:
                     raise _RefusedError(413, f"a request may have {LARGEST_BODY} bytes")
     except TimeoutError:
-        raise _RefusedError(408, f"the request did not come within {BODY_SECONDS:g} seconds") from None
+        raise _RefusedError(408, f"the request did not come within {PATIENCE} seconds") from None
     if _depth(body) > DEEPEST:
         raise _RefusedError(400, f"a request may nest {DEEPEST} deep")
     return bytes(body)
+
+
+def _completed(body: bytes) -> bytes:
+    """Return a request in JSON with the defaults in the rows that leave something out.
+
+    MLflow's table would have NaN there as soon as another row has it, and half a face would be rounded to none.
+    """
+    try:
+        asked = json.loads(body)
+    except ValueError as fault:  # a number of 5,000 digits is one too
+        raise _RefusedError(400, f"the request is no JSON that can be read: {fault}") from None
+    for rows in asked.values() if isinstance(asked, dict) else ():
+        for at, row in enumerate(rows if isinstance(rows, list) else ()):
+            if isinstance(row, dict):
+                rows[at] = serving.DEFAULTS | {key: value for key, value in row.items() if value is not None}
+                if isinstance(row.get("n"), float) and not row["n"].is_integer():
+                    raise _RefusedError(400, f"n must be a whole number, is {row['n']}")
+    return json.dumps(asked).encode()
 
 
 def _depth(body: bytearray) -> int:

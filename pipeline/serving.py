@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 BATCH_SIZE = 64
+DEFAULTS = {"seed": 0, "truncation": 1.0}
 GENERATOR, LIMITS = "generator.safetensors", "limits.json"  # what a model's folder holds
 
 
@@ -85,7 +86,8 @@ class FaceServer:
 
 def _read(row: Mapping[Hashable, Any]) -> tuple[int, int, float]:
     """Return n, seed and truncation of a row whose types MLflow has checked."""
-    n, seed, truncation = int(row["n"]), int(row.get("seed", 0)), float(row.get("truncation", 1.0))
+    n, seed, truncation = int(row["n"]), *(row.get(key, default) for key, default in DEFAULTS.items())
+    seed, truncation = int(seed), float(truncation)
     if n < 1:
         raise _refusal(f"n must be 1 or more, is {n}")
     if not 0 <= seed <= LARGEST_SEED:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import invocation, lineage
 from pipeline.codec import Pixels
+from pipeline.errors import StageError
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import shown, without_secrets
 from pipeline.mlflow_store import explain, open_store, tracking_uri
@@ -297,9 +298,11 @@ def _open_run(stage: str) -> Opened:
 def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     """Open a stage's run below its invocation's, log its params and inputs, and end both with what became of it.
 
-    A stage that raises leaves a FAILED run with the error as a tag, one that is interrupted a KILLED one.
+    A stage that raises leaves a FAILED run with the error as a tag, one that is interrupted a KILLED one. StageError
+    where its params, its code or the dataroot are others in the end: DVC, which looks at them after the stage, would
+    hold its result for theirs, and not run it again.
     """
-    run = StageRun(stage, params)
+    run, before = StageRun(stage, params), invocation.own_inputs(stage)
     for name, digest in invocation.input_digests(stage).items():
         run.log_input(name, digest)
     run.show_skipped()
@@ -307,6 +310,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     status = "FAILED"
     try:
         yield run
+        _require_unchanged(before, invocation.own_inputs(stage))
         status = "FINISHED"
         run.show_results()
     except BaseException as fault:
@@ -315,3 +319,11 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         raise
     finally:
         run.end(status)
+
+
+def _require_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    if changed := [name for name in after if after[name] != before.get(name)]:
+        raise StageError(
+            f"{', '.join(changed)} changed while this ran, so its result is not that of what is there now: run it "
+            "again, or put back what was there before (a training that was through is not lost then)"
+        )

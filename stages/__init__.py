@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -12,7 +11,6 @@ from filelock import FileLock, Timeout
 
 from pipeline import paths
 from pipeline.faults import faults, heed_signals
-from pipeline.messages import shown
 
 
 def _show(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
@@ -32,12 +30,8 @@ def run_stage(name: str, main: Callable[[], None]) -> None:
     A fault that the user can mend is one line that names the stage; anything else keeps its traceback.
     """
     heed_signals()
-    try:
-        with faults(name), _one_stage_at_a_time(name):
-            main()
-    except Exception:  # a fault of the code: a library's message may hold the address of a server, with its password
-        print(shown(traceback.format_exc()), file=sys.stderr)
-        sys.exit(1)
+    with faults(name), _one_stage_at_a_time(name):
+        main()
 
 
 @contextmanager

@@ -117,6 +117,14 @@ def test_other_clean_holdouts_spare_the_figures_against_the_raw_one() -> None:
     assert cautions(left, right._replace(clean=None)) == []
 
 
+def test_figures_by_other_code_do_not_compare() -> None:
+    left, right = (results(name)._replace(holdout="A", metrics_code=name) for name in "AB")
+    (caution,) = cautions(left, right)
+    assert (caution.clean_only, "by other code" in caution.says) == (False, True)
+    assert verdicts(told(left, right))["kid_lite0_raw"] == "does not compare"
+    assert cautions(left, right._replace(metrics_code=None)) == []
+
+
 def test_a_setting_that_changes_no_face_is_in_nobodys_way() -> None:
     assert cautions(results("A"), results("B", params={"crawl.delay": "1.0"})) == []
 

@@ -32,8 +32,6 @@ IN_NO_STAGE = {
     "scheduler",
     "ngpu",
     "crawl.backoff",
-    "crawl.max_wait",
-    "crawl.dead_after",
     "crawl.delay",
     "crawl.per_host",
     "crawl.concurrency",

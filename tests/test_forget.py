@@ -109,7 +109,7 @@ def test_which_models_have_seen_it(ids: list[str], tmp_path: Path) -> None:
     assert told.count("mlflow runs delete --run-id") == 4
 
 
-def test_copies_in_pages_and_models_are_named(ids: list[str], tmp_path: Path) -> None:
+def test_copies_in_pages_and_models_are_named(ids: list[str], tmp_path: Path, monkeypatch) -> None:
     """A holdout's picture is on pages, and one that was rejected too, but no model has learnt from it."""
     subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
     faces = {name: put_in_cache(tmp_path, [ids[0]], name) for name in ("train", "holdout_raw")}
@@ -128,17 +128,25 @@ def test_copies_in_pages_and_models_are_named(ids: list[str], tmp_path: Path) ->
     }
     runs = {}
     with open_store() as (client, experiment_id):
+        model = client.create_logged_model(experiment_id, name="generator").model_id
         for name, (stage, read, digest) in stages.items():
             run = client.create_run(experiment_id, run_name=name, tags={"stage": stage})
             client.log_inputs(run.info.run_id, datasets=[DatasetInput(Dataset(read, digest, "local", "x"))])
             runs[name] = run.info.run_id
         client.create_registered_model("anime-dcgan")
         for name in ("held out", "trained", "evaluated again"):
-            client.create_model_version("anime-dcgan", str(tmp_path / "model"), runs[name])
+            source = f"models:/{model}" if name == "trained" else str(tmp_path / "model")
+            client.create_model_version("anime-dcgan", source, runs[name])
+        client.delete_run(runs["evaluated again"])  # into MLflow's bin, where its pictures and its model still are
     told = forget([ids[0]])
     deleted = re.findall(r"mlflow runs delete --run-id (\w+)", told)
-    assert set(deleted) == {runs[name] for name in stages.keys() - {"filtered since", "imported"}}
-    assert f"--run-ids {','.join(deleted)}" in told
+    suspects = {runs[name] for name in stages.keys() - {"filtered since", "imported"}}
+    assert set(deleted) == suspects - {runs["evaluated again"]}
+    (purged,) = re.findall(r"mlflow gc --backend-store-uri sqlite:\S+ --run-ids (\S+) --logged-model-ids (\S+)\n", told)
+    assert (set(purged[0].split(",")), purged[1]) == (suspects, model)
+    assert f"delete_logged_model('{model}')" in told
+    monkeypatch.setattr("pipeline.forget.tracking_uri", lambda: "http://server:5000")
+    assert "mlflow gc --backend-store-uri DATABASE" in forget([ids[0]]), "a server can not be asked for it"
     assert sorted(re.findall(r"delete_model_version\((.*)\)", told)) == ["'anime-dcgan', '2'", "'anime-dcgan', '3'"]
     assert {line.split("(")[0].strip() for line in told.splitlines() if line.endswith(("has not", "seen it"))} == {
         "held out",
@@ -162,6 +170,14 @@ def test_a_damaged_shard_is_named_and_nothing_written(ids: list[str]) -> None:
     with pytest.raises(StageError, match=r"data/raw/00000\.parquet is damaged"):
         forget([ids[0]])
     assert not paths.TAKEDOWN.exists()
+
+
+def test_elsewhere_nothing_is_written(ids: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path / "docs")
+    with pytest.raises(ParamsError, match="run from the project's root"):
+        forget([URLS[0]])
+    assert list(Path().iterdir()) == []
 
 
 def test_where_a_url_led_is_known_without_the_store(ids: list[str]) -> None:

@@ -22,6 +22,8 @@ SECRET = "hunter2"  # noqa: S105
         ("http://me:hunter2@host:5000/a", "http://host:5000/a"),
         ("http://hunter2@host", "http://host"),
         ("postgresql+psycopg2://me:hun@ter2@host/db", "postgresql+psycopg2://host/db"),
+        ("'postgresql://me:hun/te?r#2's@host/db' and me@b", "'postgresql://host/db' and me@b"),
+        ("mysql+pymysql://host:3306/db and me@b", "mysql+pymysql://host:3306/db and me@b"),
         ("of http://me:hunter2@a/b and 'https://u:hunter2@c'", "of http://a/b and 'https://c'"),
         ("https:/me:hunter2@host/list.csv", "https:/host/list.csv"),
         ("https://host/a:/me@host", "https://host/a:/me@host"),

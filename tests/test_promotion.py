@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,13 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 from typer.testing import CliRunner
 
+from pipeline import serving
 from pipeline.cli import app
 from pipeline.dcgan.sampling import generate, load_generator, sample_noise
 from pipeline.errors import StoreError
 from pipeline.mlflow_store import tracking_uri
 from pipeline.results import Results, find_run
-from pipeline.server import LARGEST_BODY, _depth
+from pipeline.server import LARGEST_BODY, PATIENCE, _depth
 from tests.test_results import Made, made
 
 __all__ = ["made"]  # a fixture: `first` has KID 100 ± 1, `brave` 90 ± 1
@@ -249,6 +250,8 @@ def test_the_readmes_request_is_answered(server: str, root: Path) -> None:
         pytest.param({"inputs": [{"n": -1}]}, "n must be 1 or more, is -1", id="negative"),
         pytest.param({"inputs": [{"n": 1, "seed": -1}]}, "seed must be 0 or more", id="a negative seed"),
         pytest.param({"inputs": [{"n": 1, "truncation": -1}]}, "truncation must be", id="a negative factor"),
+        pytest.param({"inputs": [{"n": 1.5}]}, "n must be a whole number, is 1.5", id="half a face"),
+        pytest.param(b'{"inputs": [{"n": ' + b"9" * 5000 + b"}]}", "no JSON that can be read", id="too many digits"),
         pytest.param({"inputs": [{"n": "many"}]}, "invalid literal for int() with base 10: 'many'", id="no number"),
         pytest.param({"inputs": [{"seed": 1}]}, "Model is missing inputs", id="no n"),
         pytest.param({"faces": 3}, "inputs", id="another request"),
@@ -303,9 +306,45 @@ def test_a_connection_on_which_nothing_is_asked_ends(server: str, ask: Callable[
     assert len(ask({"inputs": [{"n": 1}]})) == 1
 
 
-def test_a_request_of_no_type_is_refused(server: str) -> None:
+def test_a_connection_on_which_nothing_more_is_asked_ends_too(server: str, ask: Callable[..., Any]) -> None:
+    host, port = server.removeprefix("http://").split(":")
+    with ExitStack() as silent:
+        idle = [silent.enter_context(socket.create_connection((host, int(port)), timeout=60)) for _ in range(64)]
+        for connection in idle:
+            connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 ")
+            with suppress(OSError):  # the last one was refused, and is closed
+                connection.sendall(b"G")
+        time.sleep(PATIENCE + 5)
+        assert len(ask({"inputs": [{"n": 1}]})) == 1
+
+
+def test_who_does_not_read_the_answers_is_given_up(server: str, ask: Callable[..., Any]) -> None:
+    host, port = server.removeprefix("http://").split(":")
+    body = b'{"inputs": [{"n": 12}]}'
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n"
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((host, int(port)))
+        connection.sendall((head + body) * 400)
+        time.sleep(2 * PATIENCE + 10)
+        with suppress(ConnectionResetError):
+            assert all_of(connection).count(b"HTTP/1.1 200") < 400
+    assert len(ask({"inputs": [{"n": 1}]})) == 1
+
+
+def test_rows_may_leave_out_different_things(ask: Callable[..., Any]) -> None:
+    rows = [{"n": 1, "seed": 7}, {"n": 1}, {"n": 1, "seed": None, "truncation": 0.5}, {"n": 1, "seed": 0}]
+    first, second, third, last = (row["png"] for row in ask({"inputs": rows}))
+    assert second == last
+    assert len({first, second, third}) == 3
+
+
+@pytest.mark.parametrize("kind", [None, "application/vnd.apache.parquet"], ids=["no type", "few bytes of many rows"])
+def test_a_request_of_another_type_is_refused(server: str, kind: str | None) -> None:
     connection = HTTPConnection(server.removeprefix("http://"), timeout=60)
-    connection.request("POST", "/invocations", b'{"inputs": [{"n": 1}]}')
+    headers = {"Content-Type": kind} if kind else {}
+    connection.request("POST", "/invocations", b'{"inputs": [{"n": 1}]}', headers)
     answer = connection.getresponse()
     assert answer.status == 415
     assert "Content-Type" in json.loads(answer.read())["message"]
@@ -363,6 +402,32 @@ def test_nothing_else_is_served(promoted: Made, uri: str, code: int, says: str) 
     result = CliRunner().invoke(app, ["serve", uri], catch_exceptions=False)
     assert result.exit_code == code
     assert says in result.output
+
+
+def test_a_damaged_model_is_told_in_a_line(promoted: Made) -> None:
+    for file in (promoted.project.folder / "mlartifacts").rglob("limits.json"):
+        before = file.read_bytes()
+        file.write_bytes(b"")
+        result = CliRunner().invoke(app, ["serve", "models:/anime-dcgan@champion"], catch_exceptions=False)
+        file.write_bytes(before)
+        if result.exit_code == 1 and "models:/anime-dcgan@champion can't be loaded: " in result.output:
+            return
+    pytest.fail("no damage was told")
+
+
+def test_who_was_made_champion_meanwhile_is_compared_with(promoted: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, write_model = MlflowClient(tracking_uri()), serving.write_model
+    client.delete_registered_model_alias("anime-dcgan", "champion")
+
+    def meanwhile(*arguments: Any) -> None:  # on another machine, with the same store
+        client.set_registered_model_alias("anime-dcgan", "champion", "2")
+        write_model(*arguments)
+
+    monkeypatch.setattr(serving, "write_model", meanwhile)
+    code, text = promote(promoted.run_ids["first"])
+    assert code == 1
+    assert "version 2 has become the champion meanwhile" in text
+    assert str(client.get_model_version_by_alias("anime-dcgan", "champion").version) == "2"
 
 
 def test_by_default_only_this_machine_is_answered(ask: Callable[..., Any]) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from mlflow.exceptions import MlflowException
 
 from pipeline import mlflow_store
 from pipeline.errors import StageError, StoreError
-from pipeline.invocation import is_gone, process_key
+from pipeline.invocation import is_gone, own_inputs, process_key
 from pipeline.mlflow_store import open_store
 from pipeline.params import Params
 from pipeline.tracking import stage_run
@@ -55,8 +56,28 @@ def test_store_lies_in_the_main_checkout(project: Path, monkeypatch: pytest.Monk
     assert mlflow_store.tracking_uri() == f"sqlite:///{project}/mlflow.db"
     with open_store() as (client, experiment_id):
         assert client.get_experiment(experiment_id).artifact_location == (project / "mlartifacts").as_uri()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
-    assert mlflow_store.tracking_uri() == "http://elsewhere:5000"
+    for named, meant in (
+        ("http://elsewhere:5000", "http://elsewhere:5000"),
+        ("sqlite:///own.db", f"sqlite:///{project}/own.db"),  # DVC deletes the temporary checkout
+        ("sqlite:////data/own.db", "sqlite:////data/own.db"),
+    ):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
+        assert mlflow_store.tracking_uri() == meant
+
+
+def test_what_a_store_says_later_is_a_line_too(project: Path) -> None:
+    with pytest.raises(StoreError, match=r"^the MLflow store .* does not answer: gone$"), open_store():
+        raise MlflowException("gone")
+
+
+def test_a_deleted_experiment_is_named_with_its_cure(project: Path) -> None:
+    with open_store() as (client, experiment_id):
+        client.delete_experiment(experiment_id)
+    try:
+        with pytest.raises(StoreError, match=f"restore --experiment-id {experiment_id}'"), open_store():
+            pass
+    finally:
+        client.restore_experiment(experiment_id)
 
 
 def test_a_stage_leaves_a_child_below_its_invocation(project: Path, params: Params, monkeypatch) -> None:
@@ -229,3 +250,34 @@ def test_a_store_that_another_checkout_has_made_meanwhile_stays(
         pass
     assert shared.read_bytes() == b"theirs"
     assert [path.name for path in tmp_path.glob("*shared*")] == ["shared.db"]
+
+
+@pytest.mark.parametrize(
+    ("file", "named"), [("params.yaml", "lr"), ("x.py", "x.py")], ids=["a setting", "code that is not loaded again"]
+)
+def test_what_changes_while_a_stage_runs_fails_it(project: Path, params: Params, file: str, named: str) -> None:
+    """DVC, which looks after the stage, would take what it made for the new one's."""
+    Path("params.yaml").write_text("lr: 0.1\nbeta1: 0.5\n")
+    Path("x.py").write_text("x = 1")
+    with pytest.raises(StageError, match=f"^{named} changed while this ran"), stage_run("train", params):
+        Path(file).write_text("lr: 0.2\nbeta1: 0.5\n")
+    assert runs("tags.stage = 'train'")[0].info.status == "FAILED"
+    with stage_run("train", params):  # of another stage's settings
+        Path("params.yaml").write_text(Path("params.yaml").read_text().replace("0.5", "0.9"))
+    for name in ("params.yaml", "x.py"):
+        Path(name).unlink()
+
+
+def test_the_state_of_a_dataroot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("stages:\n  crawl-import:\n    deps: ['${dataroot}', raw]\n    outs: [raw]\n")
+    Path("params.yaml").write_text("dataroot: crawl\n")
+    Path("crawl/below").mkdir(parents=True)
+    states = []
+    for name, text in (("a.png", "1"), ("below/b.png", "1"), ("a.png", "22"), ("below/b.png", "1")):
+        Path("crawl", name).write_text(text)
+        os.utime(Path("crawl", name), (1, 1))
+        os.utime("crawl", (1, 1))
+        states.append(own_inputs("crawl-import"))
+    assert [list(state) for state in states] == [["crawl"]] * 4
+    assert [state["crawl"] == states[2]["crawl"] for state in states] == [False, False, True, True]
