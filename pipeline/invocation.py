@@ -104,26 +104,31 @@ def own_inputs(stage: str) -> dict[str, str]:
     written = {path for each in _stages().values() for path in _outs(each)}
     for dep in entry.get("deps", []):
         if dep == DATAROOT:
-            root = Path(params["dataroot"])
+            root = Path(params["dataroot"]).resolve()
             is_text = root.is_file() and root.stat().st_size <= MAX_TEXT
-            known[str(root)] = _digest(root, Path.read_bytes if is_text else _times)
+            known[params["dataroot"]] = _digest(root, _content if is_text else _times)
         elif not any(Path(dep).is_relative_to(out) for out in written):
-            known[dep] = _digest(Path(dep), Path.read_bytes)
+            known[dep] = _digest(Path(dep), _content)
     return known
 
 
-def _digest(path: Path, look: Callable[[Path], bytes]) -> str:
-    """Return a digest of what look() gives of a file, or of each file in a folder; links are not followed."""
+def _digest(path: Path, look: Callable[[str], bytes]) -> str:
+    """Return a digest of what look() gives of a file, or of each file in a folder; links in it are not followed."""
     digest = hashlib.sha256()
-    for file in sorted([path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]):
-        if file.suffix != ".pyc":
+    inside = sorted(f"{folder}/{name}" for folder, _, names in os.walk(path) for name in names)
+    for file in inside or [str(path)]:
+        if "__pycache__" not in file:
             with suppress(OSError):
                 digest.update(os.fsencode(file) + look(file))
     return digest.hexdigest()
 
 
-def _times(path: Path) -> bytes:
-    found = path.lstat()
+def _content(file: str) -> bytes:
+    return Path(file).read_bytes()
+
+
+def _times(file: str) -> bytes:
+    found = os.lstat(file)
     return f"{found.st_size} {found.st_mtime_ns}".encode()
 
 
