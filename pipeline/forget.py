@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,9 +76,11 @@ def forget(names: Sequence[str]) -> str:
     repo = _repo()
     with open_store() as (client, experiment_id):
         invocations = list(_invocations(client, experiment_id, ids, repo))
-        versions = _versions(client, invocations)
+        learners = {run_id for one in invocations if one.learnt is not False for run_id in one.run_ids}
+        versions = [one for one in client.search_model_versions() if one.run_id in learners]
+        models = _logged_models(client, experiment_id, learners)
     lines += _models(invocations, ids)
-    return "\n".join([*lines, "", *_copies(invocations, versions, repo)])
+    return "\n".join([*lines, "", *_copies(invocations, versions, models, repo)])
 
 
 def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -185,10 +188,15 @@ def _has(table: Path, ids: set[str], which: pc.Expression | None) -> bool:
     return bool(pq.read_table(table, columns=["id"], filters=meant if which is None else meant & which).num_rows)
 
 
-def _versions(client: MlflowClient, invocations: Sequence[Invocation]) -> list[ModelVersion]:
-    """Return the versions of MLflow's registry that may have learnt from the images."""
-    suspects = {run_id for one in invocations if one.learnt is not False for run_id in one.run_ids}
-    return [one for one in client.search_model_versions() if one.run_id in suspects]
+def _logged_models(client: MlflowClient, experiment_id: str, run_ids: Set[str]) -> list[str]:
+    """Return the ids of the models of these runs, which hold the files, whether a version names them still or not."""
+    found: list[str] = []
+    token: str | None = ""
+    while token is not None:
+        page = client.search_logged_models([experiment_id], page_token=token or None)
+        found += [model.model_id for model in page if model.source_run_id in run_ids]
+        token = page.token or None
+    return found
 
 
 def _models(invocations: Sequence[Invocation], ids: set[str]) -> list[str]:
@@ -201,7 +209,9 @@ def _models(invocations: Sequence[Invocation], ids: set[str]) -> list[str]:
     return lines + [f"  {one.name}: {said[one.learnt]}" for one in invocations if one.has_trained]
 
 
-def _copies(invocations: Sequence[Invocation], versions: Sequence[ModelVersion], repo: Repo | None) -> list[str]:
+def _copies(
+    invocations: Sequence[Invocation], versions: Sequence[ModelVersion], models: Sequence[str], repo: Repo | None
+) -> list[str]:
     """Return where copies may be, each with the command that removes it; none of them is run."""
     # Of a clone, DVC takes the cache of where it came from for a remote: to empty that is for its owner.
     remotes = sorted(set(repo.config["remote"]) - {"auto-generated-upstream"}) if repo else []
@@ -213,18 +223,16 @@ def _copies(invocations: Sequence[Invocation], versions: Sequence[ModelVersion],
         f"  {paths.RAW}, {paths.CLEAN}, {paths.FACES}, reports, plots and the models here are made anew without it:",
         "    dvc repro",
         "  what the filter has measured and mended, what evaluate has, and what trainings go on from:",
-        f"    rm -rf {held / 'filter'} {held / 'features'} {held / 'checkpoints'}",
+        "    rm -rf " + " ".join(shlex.quote(str(held / name)) for name in ("filter", "features", "checkpoints")),
         "  DVC's cache, with every version and experiment that is not the one here:",
         "    dvc gc --workspace",
     ]
     for remote in remotes:
         lines += [f"  the remote {remote}, likewise:", f"    dvc gc --workspace --cloud --remote {remote}"]
-    store = without_credentials(tracking_uri())
-    sources = [str(one.source) for one in versions]  # as Model.log gives them
-    models = [source.removeprefix("models:/") for source in sources if source.startswith("models:/m-")]
+    store = shlex.quote(without_credentials(tracking_uri()))
     if versions or suspects:
         lines += ["  what follows is in MLflow:", f"    export MLFLOW_TRACKING_URI={store}"]
-    if versions:
+    if versions or models:
         client = "import mlflow; mlflow.MlflowClient()"
         lines += [
             "  registered models, which draw with what they may have learnt from it:",

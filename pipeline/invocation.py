@@ -7,19 +7,30 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
 from pipeline import paths
 from pipeline.dvc_cache import cached_file
+from pipeline.errors import ParamsError, StageError
 from pipeline.params import flatten, read_yaml
 
 DATAROOT = "${dataroot}"  # as dvc.yaml has it
 MAX_TEXT = 10_000_000  # bytes of a dataroot that is read whole
+LOOKS, LOOK_SECONDS = 5, 2.0
+
+
+class Watched(NamedTuple):
+    """What a stage is made from that no other stage writes: params by key, files and folders of code, the dataroot."""
+
+    keys: Sequence[str]
+    files: Sequence[str]
+    has_dataroot: bool
 
 
 def invocation() -> psutil.Process:
@@ -93,31 +104,58 @@ def stage_params(stage: str, flat_params: dict[str, Any]) -> dict[str, Any]:
     return {key: flat_params[key] for key in listed if key in flat_params}
 
 
-def own_inputs(stage: str) -> dict[str, str]:
-    """Return what a stage is made from that no other stage writes: its params, its code, and the dataroot's state.
-
-    By dotted key or path. A dataroot is told by its files' sizes and times, unless it is a list or a recipe.
-    """
+def watched(stage: str) -> Watched:
+    """Return what a stage is made from that no other stage writes, by dvc.yaml as it is now."""
     entry = _stage(stage)
-    params = flatten(read_yaml(paths.PARAMS)) if entry and paths.PARAMS.exists() else {}
-    known = {key: str(params.get(key)) for key in entry.get("params", [])}
     written = {path for each in _stages().values() for path in _outs(each)}
-    for dep in entry.get("deps", []):
-        if dep == DATAROOT:
-            root = Path(params["dataroot"]).resolve()
-            is_text = root.is_file() and root.stat().st_size <= MAX_TEXT
-            known[params["dataroot"]] = _digest(root, _content if is_text else _times)
-        elif not any(Path(dep).is_relative_to(out) for out in written):
-            known[dep] = _digest(Path(dep), _content)
-    return known
+    deps = [dep for dep in entry.get("deps", []) if not any(Path(dep).is_relative_to(out) for out in written)]
+    return Watched(entry.get("params", []), [dep for dep in deps if dep != DATAROOT], DATAROOT in deps)
+
+
+def state_of(what: Watched) -> dict[str, str]:
+    """Return the values of a stage's own params, by dotted key, and digests of its own deps, by path.
+
+    A dataroot is told by its files' names and sizes, unless it is a list or a recipe.
+    """
+    listed = paths.PARAMS.exists() and (what.keys or what.has_dataroot)
+    params = flatten(read_yaml(paths.PARAMS)) if listed else {}
+    state = {key: str(params.get(key)) for key in what.keys}
+    state |= {dep: _digest(Path(dep), _content) for dep in what.files}
+    if what.has_dataroot:
+        root = Path(params["dataroot"]).resolve()
+        is_text = root.is_file() and root.stat().st_size <= MAX_TEXT
+        state[params["dataroot"]] = _digest(root, _content if is_text else _size)
+    return state
+
+
+def require_unchanged(what: Watched, before: Mapping[str, str]) -> None:
+    """Raise StageError where something is not as it was: DVC would take the result for what is there now.
+
+    It looks again for some seconds: an editor may be saving, or DVC making ready an experiment.
+    """
+    changed = [str(paths.PARAMS)]
+    for look in range(LOOKS):
+        time.sleep(LOOK_SECONDS if look else 0)
+        with suppress(ParamsError):  # half of params.yaml
+            after = state_of(what)
+            changed = [name for name in before if after.get(name) != before[name]]
+            if not changed:
+                return
+    raise StageError(
+        f"{', '.join(changed)} changed while this ran, so its result is not that of what is there now: run it again, "
+        "or put back what was there before (a training that was through is not lost then)"
+    )
 
 
 def _digest(path: Path, look: Callable[[str], bytes]) -> str:
-    """Return a digest of what look() gives of a file, or of each file in a folder; links in it are not followed."""
+    """Return a digest of what look() gives of a file, or of each file in a folder; links in it are not followed.
+
+    What editors and Python leave beside a file is none.
+    """
     digest = hashlib.sha256()
-    inside = sorted(f"{folder}/{name}" for folder, _, names in os.walk(path) for name in names)
+    inside = sorted(f"{folder}/{name}" for folder, _, names in os.walk(path) for name in names if name[0] != ".")
     for file in inside or [str(path)]:
-        if "__pycache__" not in file:
+        if "__pycache__" not in file and not file.endswith("~"):
             with suppress(OSError):
                 digest.update(os.fsencode(file) + look(file))
     return digest.hexdigest()
@@ -127,9 +165,8 @@ def _content(file: str) -> bytes:
     return Path(file).read_bytes()
 
 
-def _times(file: str) -> bytes:
-    found = os.lstat(file)
-    return f"{found.st_size} {found.st_mtime_ns}".encode()
+def _size(file: str) -> bytes:
+    return str(os.lstat(file).st_size).encode()
 
 
 def input_digests(stage: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import re
 _USERINFO = re.compile(r"""((?<=://)|(?<=https:/)|(?<=http:/))[^\s/?#"'<>]*@""")
 
 # The user and password of a database's URL: there SQLAlchemy takes a password as it is, slashes and all, up to the @.
-_DATABASE = re.compile(r"((?:postgres(?:ql)?|mysql|mariadb|mssql|oracle)(?:\+\w+)?://)[^\s/:@]*:[^\s@]*@")
+_DATABASE = re.compile(r"((?:postgres(?:ql)?|mysql|mariadb|mssql|oracle)(?:\+\w+)?://)[^\s/:@]{0,256}:[^\s@]{0,256}@")
 
 # A parameter of a query (or of a fragment) whose name says that its value is a secret, up to that value: access_token,
 # api_key, PHPSESSID, X-Amz-Signature, AWSAccessKeyId. The ; is that of &amp;. Names are bounded, and so is the time.

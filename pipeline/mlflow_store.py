@@ -122,12 +122,9 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
         except StoreError:
             raise
         except Exception as fault:  # of requests, of MLflow, of SQLAlchemy
-            raise _no_answer(fault) from None
+            store = shown(tracking_uri())
+            raise StoreError(f"the MLflow store {store} does not answer: {explain(fault)}") from None
         try:
             yield client, experiment_id
         except MlflowException as fault:
-            raise _no_answer(fault) from None
-
-
-def _no_answer(fault: Exception) -> StoreError:
-    return StoreError(f"the MLflow store {shown(tracking_uri())} does not answer: {explain(fault)}")
+            raise StoreError(f"the MLflow store {shown(tracking_uri())} says: {explain(fault)}") from None

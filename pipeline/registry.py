@@ -96,6 +96,8 @@ def objection(champion: Results, candidate: Results) -> str | None:
     """Return why a candidate does not take the champion's place, None where it is better by more than the errors."""
     if champion.run_id == candidate.run_id:
         return "it is the champion"
+    if _same_weights(champion, candidate) and champion.metrics_code != candidate.metrics_code:
+        return None  # the champion's own, measured by newer code: what comes after can be compared with it
     if doubts := [caution.says for caution in cautions(champion, candidate) if not caution.clean_only]:
         return doubts[0]
     kid = next(one for one in differences(champion, candidate) if one.name == KID)
@@ -103,6 +105,10 @@ def objection(champion: Results, candidate: Results) -> str | None:
         return None
     how = "not lower than" if kid.difference >= 0 else "lower by no more than twice the error than"
     return f"its {_kid(candidate)} is {how} the champion's {kid.left} (difference {rounded(kid.difference, kid.error)})"
+
+
+def _same_weights(one: Results, other: Results) -> bool:
+    return bool(one.generator and other.generator and one.generator.read_bytes() == other.generator.read_bytes())
 
 
 def _kid(one: Results) -> str:

@@ -9,7 +9,7 @@ import socket
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import serving
 from pipeline.errors import ParamsError, StageError
@@ -43,37 +43,30 @@ def serve(model: str, host: str, port: int) -> None:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Prompt(H11Protocol):
-        """Gives up a connection that asks nothing in time, or does not read: uvicorn would wait, and counts it."""
+        """Gives up a connection that asks nothing in time, or does not read: uvicorn would wait, and counts it.
+
+        It looks now and then whether anything was asked since, or read where there is something to read.
+        """
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._await_request(after=None)
+            self._look_later(None, 0)
 
-        def on_response_complete(self) -> None:
-            answered = self.cycle
-            super().on_response_complete()
-            self._await_request(after=answered)
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._watch.cancel()
+            super().connection_lost(exc)
 
-        def _await_request(self, after: object) -> None:
-            self.loop.call_later(PATIENCE, lambda: self.transport.abort() if self.cycle is after else None)
+        def _look_later(self, cycle: object, unread: int) -> None:
+            self._watch = self.loop.call_later(PATIENCE, self._look, cycle, unread)
 
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._await_reader(self.transport.get_write_buffer_size())
-
-        def _await_reader(self, unread: int) -> None:
-            self._slow = self.loop.call_later(PATIENCE, self._look_at_reader, unread)
-
-        def _look_at_reader(self, before: int) -> None:
-            unread = self.transport.get_write_buffer_size()
-            if unread > before - LEAST_READ:
+        def _look(self, last: object, before: int) -> None:
+            unread, cycle = self.transport.get_write_buffer_size(), self.cycle
+            is_idle = not before and cycle is last and (cycle is None or cycle.response_complete)
+            is_stuck = before and unread > before - LEAST_READ if unread else is_idle
+            if is_stuck:
                 self.transport.abort()
             else:
-                self._await_reader(unread)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._slow.cancel()
+                self._look_later(cycle, unread)
 
     with _listening(host, port) as listening:
         app = scoring_server.init(load(model))
@@ -194,13 +187,31 @@ def _completed(body: bytes) -> bytes:
         asked = json.loads(body)
     except ValueError as fault:  # a number of 5,000 digits is one too
         raise _RefusedError(400, f"the request is no JSON that can be read: {fault}") from None
-    for rows in asked.values() if isinstance(asked, dict) else ():
-        for at, row in enumerate(rows if isinstance(rows, list) else ()):
-            if isinstance(row, dict):
-                rows[at] = serving.DEFAULTS | {key: value for key, value in row.items() if value is not None}
-                if isinstance(row.get("n"), float) and not row["n"].is_integer():
-                    raise _RefusedError(400, f"n must be a whole number, is {row['n']}")
-    return json.dumps(asked).encode()
+    rows = _rows(asked)
+    if rows is None:  # MLflow says what is wrong with it
+        return body
+    for row in rows:
+        for key in ("n", "seed"):
+            if isinstance(row.get(key), float) and not row[key].is_integer():
+                raise _RefusedError(400, f"{key} must be a whole number, is {row[key]}")
+    given = [{key: value for key, value in row.items() if value is not None} for row in rows]
+    return json.dumps({"inputs": [serving.DEFAULTS | row for row in given]}).encode()
+
+
+def _rows(asked: Any) -> list[dict[str, Any]] | None:
+    """Return the rows of a request in any of MLflow's forms, None where it has none of these."""
+    if not isinstance(asked, dict) or len(asked) > 1:
+        return None
+    match asked:
+        case {"inputs": [*rows]} | {"dataframe_records": [*rows]} | {"instances": [*rows]}:
+            found = rows
+        case {"inputs": {**columns}} if all(isinstance(column, list) for column in columns.values()):
+            found = [dict(zip(columns, row, strict=False)) for row in zip(*columns.values(), strict=False)]
+        case {"dataframe_split": {"columns": [*names], "data": [*lists]}}:
+            found = [dict(zip(names, row, strict=False)) if isinstance(row, list) else row for row in lists]
+        case _:
+            return None
+    return found if all(isinstance(row, dict) for row in found) else None
 
 
 def _depth(body: bytearray) -> int:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import invocation, lineage
 from pipeline.codec import Pixels
-from pipeline.errors import StageError
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import shown, without_secrets
 from pipeline.mlflow_store import explain, open_store, tracking_uri
@@ -302,7 +301,9 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     where its params, its code or the dataroot are others in the end: DVC, which looks at them after the stage, would
     hold its result for theirs, and not run it again.
     """
-    run, before = StageRun(stage, params), invocation.own_inputs(stage)
+    inputs = invocation.watched(stage)
+    before = invocation.state_of(inputs)
+    run = StageRun(stage, params)
     for name, digest in invocation.input_digests(stage).items():
         run.log_input(name, digest)
     run.show_skipped()
@@ -310,7 +311,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     status = "FAILED"
     try:
         yield run
-        _require_unchanged(before, invocation.own_inputs(stage))
+        invocation.require_unchanged(inputs, before)
         status = "FINISHED"
         run.show_results()
     except BaseException as fault:
@@ -319,11 +320,3 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         raise
     finally:
         run.end(status)
-
-
-def _require_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    if changed := [name for name in after if after[name] != before.get(name)]:
-        raise StageError(
-            f"{', '.join(changed)} changed while this ran, so its result is not that of what is there now: run it "
-            "again, or put back what was there before (a training that was through is not lost then)"
-        )

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from pipeline import paths
+from pipeline import invocation, paths
 from pipeline.faults import faults, heed_signals
 
 
@@ -30,8 +30,13 @@ def run_stage(name: str, main: Callable[[], None]) -> None:
     A fault that the user can mend is one line that names the stage; anything else keeps its traceback.
     """
     heed_signals()
-    with faults(name), _one_stage_at_a_time(name):
-        main()
+    with faults(name):
+        inputs = invocation.watched(name)
+        before = invocation.state_of(inputs)
+        with _one_stage_at_a_time(name):
+            invocation.require_unchanged(inputs, before)  # the code was loaded before it waited
+            main()
+            invocation.require_unchanged(inputs, before)  # until now, as MLflow may have taken its time
 
 
 @contextmanager

@@ -128,15 +128,17 @@ def test_copies_in_pages_and_models_are_named(ids: list[str], tmp_path: Path, mo
     }
     runs = {}
     with open_store() as (client, experiment_id):
-        model = client.create_logged_model(experiment_id, name="generator").model_id
         for name, (stage, read, digest) in stages.items():
             run = client.create_run(experiment_id, run_name=name, tags={"stage": stage})
             client.log_inputs(run.info.run_id, datasets=[DatasetInput(Dataset(read, digest, "local", "x"))])
             runs[name] = run.info.run_id
         client.create_registered_model("anime-dcgan")
         for name in ("held out", "trained", "evaluated again"):
-            source = f"models:/{model}" if name == "trained" else str(tmp_path / "model")
-            client.create_model_version("anime-dcgan", source, runs[name])
+            client.create_model_version("anime-dcgan", str(tmp_path / "model"), runs[name])
+        model, _ = (
+            client.create_logged_model(experiment_id, name="generator", source_run_id=runs[name]).model_id
+            for name in ("trained", "held out")
+        )
         client.delete_run(runs["evaluated again"])  # into MLflow's bin, where its pictures and its model still are
     told = forget([ids[0]])
     deleted = re.findall(r"mlflow runs delete --run-id (\w+)", told)

@@ -88,6 +88,7 @@ def test_what_is_stored_keeps_its_query() -> None:
         "http://" + "a" * 10**6,
         "a@" * 500_000,
         "://@" * 300_000,
+        "mysql://a:" * 100_000,
     ],
 )
 def test_long_texts_take_no_time(text: str) -> None:

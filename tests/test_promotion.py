@@ -315,7 +315,7 @@ def test_a_connection_on_which_nothing_more_is_asked_ends_too(server: str, ask: 
             assert connection.recv(4096).startswith(b"HTTP/1.1 ")
             with suppress(OSError):  # the last one was refused, and is closed
                 connection.sendall(b"G")
-        time.sleep(PATIENCE + 5)
+        time.sleep(2 * PATIENCE + 5)
         assert len(ask({"inputs": [{"n": 1}]})) == 1
 
 

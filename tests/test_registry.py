@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.registry import objection
@@ -29,3 +31,14 @@ def results(run_id: str, kid: float, se: float = 3.0, **params: str) -> Results:
 def test_objection(candidate: Results, says: str | None) -> None:
     found = objection(results("a", 100.0), candidate)
     assert found is None if says is None else says in str(found)
+
+
+def test_the_champions_own_weights_take_its_place_where_newer_code_has_measured_them(tmp_path: Path) -> None:
+    """Nothing else could after a change of that code: no figures compare."""
+    for name in ("champion", "other"):
+        (tmp_path / name).write_bytes(name.encode())
+    champion = results("a", 100.0)._replace(generator=tmp_path / "champion", metrics_code="old")
+    anew = results("b", 120.0)._replace(generator=tmp_path / "champion", metrics_code="new")
+    assert objection(champion, anew) is None
+    assert "by other code" in str(objection(champion, anew._replace(generator=tmp_path / "other")))
+    assert "not lower than" in str(objection(champion, anew._replace(metrics_code="old")))

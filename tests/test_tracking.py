@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline import mlflow_store
 from pipeline.errors import StageError, StoreError
-from pipeline.invocation import is_gone, own_inputs, process_key
+from pipeline.invocation import is_gone, process_key, state_of, watched
 from pipeline.mlflow_store import open_store
 from pipeline.params import Params
 from pipeline.tracking import stage_run
@@ -66,7 +66,7 @@ def test_store_lies_in_the_main_checkout(project: Path, monkeypatch: pytest.Monk
 
 
 def test_what_a_store_says_later_is_a_line_too(project: Path) -> None:
-    with pytest.raises(StoreError, match=r"^the MLflow store .* does not answer: gone$"), open_store():
+    with pytest.raises(StoreError, match=r"^the MLflow store .* says: gone$"), open_store():
         raise MlflowException("gone")
 
 
@@ -274,10 +274,8 @@ def test_the_state_of_a_dataroot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("params.yaml").write_text("dataroot: crawl\n")
     Path("crawl/below").mkdir(parents=True)
     states = []
-    for name, text in (("a.png", "1"), ("below/b.png", "1"), ("a.png", "22"), ("below/b.png", "1")):
+    for name, text in (("a.png", "1"), ("below/b.png", "1"), ("a.png", "22"), (".a.png.swp", "1")):
         Path("crawl", name).write_text(text)
-        os.utime(Path("crawl", name), (1, 1))
-        os.utime("crawl", (1, 1))
-        states.append(own_inputs("crawl-import"))
+        states.append(state_of(watched("crawl-import")))
     assert [list(state) for state in states] == [["crawl"]] * 4
     assert [state["crawl"] == states[2]["crawl"] for state in states] == [False, False, True, True]

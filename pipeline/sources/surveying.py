@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from collections.abc import Mapping
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,23 +41,28 @@ class Surveyor(Asker):
         self._store, self._key, self._site = store, key, Site.model_validate(site)
         self._hosts: dict[str, Host] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
+        # Another process reads them: a selector may take hours on a page made for that, and no thread can be stopped.
+        self._reader = ProcessPool(1, initializer=start_worker, context=multiprocessing.get_context("spawn"))
         self._bar = tqdm(desc="pages", unit="page", dynamic_ncols=True)
 
     async def work(self) -> None:
         """Look at every page within the limits."""
-        # Another process reads them: a selector may take hours on a page made for that, and no thread can be stopped.
-        with ProcessPool(1, initializer=start_worker, context=multiprocessing.get_context("spawn")) as self._reader:
+        try:
             while level := self._store.next_level(self._key, self._site.max_pages):
                 await asyncio.gather(*(self._look(page) for page in level))
+        finally:
+            self._reader.stop()  # type: ignore[no-untyped-call]
+            self._reader.join()
         self._bar.close()
 
     async def _look(self, page: Page) -> None:
         name = urlsplit(page.url).netloc
         host = self._hosts.setdefault(name, Host())
         # No more wait for it than may ask it: whoever waits further in would not learn that it wants to be left alone.
+        # Nor is it asked for another one while so many of its pages wait to be read: they are in memory.
         async with self._turns.setdefault(name, asyncio.Semaphore(self.params.per_host)):
             answer = await self.insist(host, Pending(page.url))
-        gives = await self._read_page(page, answer)
+            gives = await self._read_page(page, answer)
         # Of a page that is not there the next one may be.
         refused = answer.fetched.reason in DECIDED - {"4xx"} and not answer.is_deferred
         if gives.reason and not refused and self._site.api and not self._in_a_hole(page, self._site.api.max_failures):
@@ -72,10 +78,13 @@ class Surveyor(Asker):
             return Gives(reason="redirect to another host")
         name = None if self.params.ignore_opt_out else product(self.params)
         asked = (self._site, page.url, where, page.depth, answer.response.body, name, answer.fetched.content_type)
+        reading = self._reader.schedule(page_gives, asked, timeout=self.params.timeout)  # a fault where it was killed
         try:
-            return await asyncio.wrap_future(self._reader.schedule(page_gives, asked, timeout=self.params.timeout))
+            return await asyncio.wrap_future(reading)
         except TimeoutError:
             return Gives(reason="too slow to read")
+        except BrokenProcessPool:
+            raise
         except Exception:  # whatever is in one page must not end the crawl
             return Gives(reason="unreadable")
 
