@@ -53,7 +53,7 @@ def test_the_view_has_the_headline_figures_and_the_settings_that_differ(
 
 def test_runs_that_a_kill_left_open_are_marked(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("dvc.yaml").touch()
+    Path("dvc.yaml").write_text("stages: {}")
     code = (
         "import os, signal\nfrom pathlib import Path\nfrom pipeline.params import load_params\n"
         f"from pipeline.tracking import stage_run\nwith stage_run('train', load_params(Path('{root}/params.yaml'))):\n"
