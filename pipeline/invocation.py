@@ -122,9 +122,10 @@ def state_of(what: Watched) -> dict[str, str]:
     state = {key: str(params.get(key)) for key in what.keys}
     state |= {dep: _digest(Path(dep), _content) for dep in what.files}
     if what.has_dataroot:
-        root = Path(params["dataroot"]).resolve()
+        named = str(params.get("dataroot"))  # which load_params() has yet to check
+        root = Path(named).resolve()
         is_text = root.is_file() and root.stat().st_size <= MAX_TEXT
-        state[params["dataroot"]] = _digest(root, _content if is_text else _size)
+        state[named] = _digest(root, _content if is_text else _size)
     return state
 
 
