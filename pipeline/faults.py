@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from pipeline.errors import ParamsError, StageError
 from pipeline.messages import shown
+from pipeline.signals import heed_signals
 
 # What a user can mend about files: full disks and quotas, rights, file systems that are read-only, and places that
 # something else has.
@@ -25,8 +24,10 @@ MENDABLE = {
 def faults(name: str = "dcgan") -> Iterator[None]:
     """Turn what is known to go wrong into a line that names who says it, and an exit code.
 
-    1 failed, 2 for bad params, 130 for Ctrl-C. Anything else keeps its traceback, without secrets.
+    1 failed, 2 for bad params, 130 for Ctrl-C. Anything else keeps its traceback, without secrets. From here on a
+    signal of end_at_once() is an exception.
     """
+    heed_signals()
     try:
         yield
     except (ParamsError, StageError) as fault:
@@ -42,17 +43,3 @@ def faults(name: str = "dcgan") -> Iterator[None]:
         else:  # of the code; a library's message may hold the address of a server, with its password
             print(shown(traceback.format_exc()), file=sys.stderr)
         sys.exit(1)
-
-
-def heed_signals() -> None:
-    """Have SIGTERM and a closed terminal end this process by an exception, so that `with` blocks close.
-
-    The MLflow run is ended and temporary files are removed; the exit code is 143, or 129.
-    """
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) is not signal.SIG_IGN:  # by nohup
-            signal.signal(signum, _leave)
-
-
-def _leave(signum: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + signum)

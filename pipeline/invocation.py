@@ -7,30 +7,15 @@ import json
 import os
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
 from pipeline import paths
 from pipeline.dvc_cache import cached_file
-from pipeline.errors import ParamsError, StageError
-from pipeline.params import flatten, read_yaml
-
-DATAROOT = "${dataroot}"  # as dvc.yaml has it
-MAX_TEXT = 10_000_000  # bytes of a dataroot that is read whole
-LOOKS, LOOK_SECONDS = 5, 2.0
-
-
-class Watched(NamedTuple):
-    """What a stage is made from that no other stage writes: params by key, files and folders of code, the dataroot."""
-
-    keys: Sequence[str]
-    files: Sequence[str]
-    has_dataroot: bool
+from pipeline.params import read_yaml
 
 
 def invocation() -> psutil.Process:
@@ -102,72 +87,6 @@ def stage_params(stage: str, flat_params: dict[str, Any]) -> dict[str, Any]:
     """Return the params that dvc.yaml lists for a stage: those, and only those, can change its result."""
     listed = _stage(stage).get("params", [])
     return {key: flat_params[key] for key in listed if key in flat_params}
-
-
-def watched(stage: str) -> Watched:
-    """Return what a stage is made from that no other stage writes, by dvc.yaml as it is now."""
-    entry = _stage(stage)
-    written = {path for each in _stages().values() for path in _outs(each)}
-    deps = [dep for dep in entry.get("deps", []) if not any(Path(dep).is_relative_to(out) for out in written)]
-    return Watched(entry.get("params", []), [dep for dep in deps if dep != DATAROOT], DATAROOT in deps)
-
-
-def state_of(what: Watched) -> dict[str, str]:
-    """Return the values of a stage's own params, by dotted key, and digests of its own deps, by path.
-
-    A dataroot is told by its files' names and sizes, unless it is a list or a recipe.
-    """
-    listed = paths.PARAMS.exists() and (what.keys or what.has_dataroot)
-    params = flatten(read_yaml(paths.PARAMS)) if listed else {}
-    state = {key: str(params.get(key)) for key in what.keys}
-    state |= {dep: _digest(Path(dep), _content) for dep in what.files}
-    if what.has_dataroot:
-        named = str(params.get("dataroot"))  # which load_params() has yet to check
-        root = Path(named).resolve()
-        is_text = root.is_file() and root.stat().st_size <= MAX_TEXT
-        state[named] = _digest(root, _content if is_text else _size)
-    return state
-
-
-def require_unchanged(what: Watched, before: Mapping[str, str]) -> None:
-    """Raise StageError where something is not as it was: DVC would take the result for what is there now.
-
-    It looks again for some seconds: an editor may be saving, or DVC making ready an experiment.
-    """
-    changed = [str(paths.PARAMS)]
-    for look in range(LOOKS):
-        time.sleep(LOOK_SECONDS if look else 0)
-        with suppress(ParamsError):  # half of params.yaml
-            after = state_of(what)
-            changed = [name for name in before if after.get(name) != before[name]]
-            if not changed:
-                return
-    raise StageError(
-        f"{', '.join(changed)} changed while this ran, so its result is not that of what is there now: run it again, "
-        "or put back what was there before (a training that was through is not lost then)"
-    )
-
-
-def _digest(path: Path, look: Callable[[str], bytes]) -> str:
-    """Return a digest of what look() gives of a file, or of each file in a folder; links in it are not followed.
-
-    What editors and Python leave beside a file is none.
-    """
-    digest = hashlib.sha256()
-    inside = sorted(f"{folder}/{name}" for folder, _, names in os.walk(path) for name in names if name[0] != ".")
-    for file in inside or [str(path)]:
-        if "__pycache__" not in file and not file.endswith("~"):
-            with suppress(OSError):
-                digest.update(os.fsencode(file) + look(file))
-    return digest.hexdigest()
-
-
-def _content(file: str) -> bytes:
-    return Path(file).read_bytes()
-
-
-def _size(file: str) -> bytes:
-    return str(os.lstat(file).st_size).encode()
 
 
 def input_digests(stage: str) -> dict[str, str]:
@@ -243,16 +162,11 @@ def _locked() -> dict[str, Any]:
 
 
 def _stage(stage: str) -> dict[str, Any]:
-    entry: dict[str, Any] = _stages().get(stage, {})
+    entry: dict[str, Any] = dvc_stages().get(stage, {})
     return entry
 
 
-def _stages() -> dict[str, Any]:
+def dvc_stages() -> dict[str, Any]:
+    """Return the stages of dvc.yaml, by name; none where there is no such file."""
     stages: dict[str, Any] = read_yaml(paths.DVC_YAML)["stages"] if paths.DVC_YAML.exists() else {}
     return stages
-
-
-def _outs(entry: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the paths that a stage of dvc.yaml writes; one with options is a mapping of one key."""
-    for kind in ("outs", "metrics", "plots"):
-        yield from (str(next(iter(out))) if isinstance(out, Mapping) else out for out in entry.get(kind, []))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import invocation, lineage
 from pipeline.codec import Pixels
+from pipeline.inputs import Inputs
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import shown, without_secrets
 from pipeline.mlflow_store import explain, open_store, tracking_uri
@@ -301,8 +302,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     where its params, its code or the dataroot are others in the end: DVC, which looks at them after the stage, would
     hold its result for theirs, and not run it again.
     """
-    inputs = invocation.watched(stage)
-    before = invocation.state_of(inputs)
+    inputs = Inputs(stage)
     run = StageRun(stage, params)
     for name, digest in invocation.input_digests(stage).items():
         run.log_input(name, digest)
@@ -311,7 +311,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     status = "FAILED"
     try:
         yield run
-        invocation.require_unchanged(inputs, before)
+        inputs.require_unchanged()
         status = "FINISHED"
         run.show_results()
     except BaseException as fault:

@@ -5,23 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
+
+from pipeline.signals import end_at_once
+
+if sys.argv[0] == "-m" or "--multiprocessing-fork" in sys.orig_argv:  # a stage, or a worker of one: here it begins
+    end_at_once()
 
 from filelock import FileLock, Timeout
 
-from pipeline import invocation, paths
-from pipeline.faults import faults, heed_signals
-
-
-def _show(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
-    """Show a fault, but no traceback of a Ctrl-C while a stage or a worker of it loads its libraries."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, fault, trace)
-
-
-sys.excepthook = _show
+from pipeline import paths
+from pipeline.faults import faults
+from pipeline.inputs import Inputs
 
 
 def run_stage(name: str, main: Callable[[], None]) -> None:
@@ -29,14 +23,12 @@ def run_stage(name: str, main: Callable[[], None]) -> None:
 
     A fault that the user can mend is one line that names the stage; anything else keeps its traceback.
     """
-    heed_signals()
     with faults(name):
-        inputs = invocation.watched(name)
-        before = invocation.state_of(inputs)
+        inputs = Inputs(name)
         with _one_stage_at_a_time(name):
-            invocation.require_unchanged(inputs, before)  # the code was loaded before it waited
+            inputs.require_unchanged()  # the code was loaded before it waited
             main()
-            invocation.require_unchanged(inputs, before)  # until now, as MLflow may have taken its time
+            inputs.require_unchanged()  # until now, as MLflow may have taken its time
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from mlflow.exceptions import MlflowException
 
 from pipeline import mlflow_store
 from pipeline.errors import StageError, StoreError
-from pipeline.invocation import is_gone, process_key, state_of, watched
+from pipeline.inputs import Inputs
+from pipeline.invocation import is_gone, process_key
 from pipeline.mlflow_store import open_store
 from pipeline.params import Params
 from pipeline.tracking import stage_run
@@ -276,6 +277,6 @@ def test_the_state_of_a_dataroot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     states = []
     for name, text in (("a.png", "1"), ("below/b.png", "1"), ("a.png", "22"), (".a.png.swp", "1")):
         Path("crawl", name).write_text(text)
-        states.append(state_of(watched("crawl-import")))
+        states.append(Inputs("crawl-import").before)
     assert [list(state) for state in states] == [["crawl"]] * 4
     assert [state["crawl"] == states[2]["crawl"] for state in states] == [False, False, True, True]

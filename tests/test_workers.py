@@ -142,14 +142,6 @@ def test_a_worker_leaves_ctrl_c_to_its_parent() -> None:
         assert list(workers.map(send, [signal.SIGINT], label="test", sizes=[1])) == [signal.SIGINT]
 
 
-def test_ctrl_c_while_a_stage_loads_its_libraries_is_a_line(root: Path) -> None:
-    # A shell's background job, as CI may be one, has SIGINT ignored.
-    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code += "import stages\nsignal.raise_signal(signal.SIGINT)"
-    ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "interrupted\n")
-
-
 def start_and_wait(folder: Path) -> None:
     """Run two workers that take their time, and let one of them say that it has begun."""
     with open_workers(2) as workers:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import typer
 
 from pipeline.cli import draw, images, runs, study, weights
-from pipeline.faults import heed_signals
+from pipeline.signals import end_at_once
 
 ABOUT = (__doc__ or "").partition("\n")[0]
 
@@ -61,5 +61,5 @@ app.add_typer(studies, name="study")
 
 def main() -> None:
     """Do what the command line asks for, and end at a signal as a stage does."""
-    heed_signals()
+    end_at_once()
     app()

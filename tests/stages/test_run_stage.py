@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ from pipeline import paths
 
 def stage(folder: Path, main: str) -> subprocess.Popen[str]:
     """Start a stage named filter in a folder, whose main is an expression."""
-    code = f"import errno, os; from pipeline.errors import *; from stages import run_stage; run_stage('filter', {main})"
+    code = "import errno, os; from pipeline.errors import *; from pipeline.signals import end_at_once; end_at_once()\n"
+    code += f"from stages import run_stage; run_stage('filter', {main})"
     root = Path(__file__).parents[2]
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -42,6 +44,7 @@ def raising(fault: str) -> str:
             id="disk full",
         ),
         pytest.param(raising("KeyboardInterrupt"), 130, "filter: interrupted\n", id="Ctrl-C"),
+        pytest.param("lambda: os.kill(os.getpid(), 2)", 130, "filter: interrupted\n", id="Ctrl-C as a signal"),
         pytest.param("lambda: os.kill(os.getpid(), 15)", 143, "", id="SIGTERM"),
     ],
 )
@@ -49,6 +52,24 @@ def test_how_a_stage_ends(main: str, code: int, told: str, tmp_path: Path) -> No
     process = stage(tmp_path, main)
     assert process.communicate(timeout=60) == ("", told)
     assert process.returncode == code
+
+
+@pytest.mark.parametrize("library", ["filelock", "pydantic", "numpy._core", "torch.nn", "scipy.linalg"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_stage_loads_its_libraries_is_no_traceback(
+    library: str, signum: int, root: Path, tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "stages.evaluate"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, text=True, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
+    ) as process:  # fmt: skip
+        assert process.stderr
+        next(line for line in process.stderr if f" {library}." in line)
+        process.send_signal(signum)
+        told = [line for line in process.stderr if not line.startswith("import time:")]
+    assert process.returncode == 128 + signum
+    assert told == (["interrupted\n"] if signum == signal.SIGINT else [])
 
 
 def test_a_fault_of_the_code_keeps_its_traceback_without_passwords(tmp_path: Path) -> None:
