@@ -173,6 +173,14 @@ def test_a_walk_as_mp4_has_the_frames_of_the_gif(weights: str) -> None:
     assert not list(Path().glob(".*")), "temporary files are left"
 
 
+def test_a_film_has_no_sides_that_its_format_can_not_say(weights: str) -> None:
+    code, told = dcgan("walk", "-n", "2000", "--columns", "2000", "--stops", "2", "--steps", "2")
+    assert (code, told) == (
+        1, "dcgan: a film has at most 65,535 pixels a side; take fewer faces or other columns\n"
+    )  # fmt: skip
+    assert not Path("walk.gif").exists()
+
+
 def test_a_film_that_there_is_no_room_for_leaves_the_one_before(tmp_path: Path) -> None:
     """OpenCV writes half of it and says nothing."""
     (tmp_path / "walk.mp4").write_bytes(b"the one before")

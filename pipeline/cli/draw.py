@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import paths
+from pipeline.errors import StageError
 from pipeline.faults import faults
 from pipeline.limits import LARGEST_SEED, LARGEST_TRUNCATION
 from pipeline.registered import weights_file
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.dcgan.networks import Generator
 
 BATCH_SIZE, FRAME_MS = 64, 80
+MOST_PIXELS = 65_535  # a side of a GIF, or of VP9's frames
 
 Weights = Annotated[
     str,
@@ -51,9 +53,9 @@ def generate(
     from pipeline.dcgan.sampling import sample_noise
     from pipeline.reports.grids import grid, write_png
 
-    netG = _open(weights)
-    faces = pictures_of(netG, sample_noise(count, netG.nz, seed) * truncation, BATCH_SIZE)
     with faults():
+        netG = _open(weights)
+        faces = pictures_of(netG, sample_noise(count, netG.nz, seed) * truncation, BATCH_SIZE)
         if out.suffix:
             write_png(grid(faces, columns), out)
         else:
@@ -82,10 +84,10 @@ def interpolate(
     from pipeline.dcgan.sampling import sample_noise
     from pipeline.reports.grids import grid, write_png
 
-    netG = _open(weights)
-    start, end = torch.split(sample_noise(2 * rows, netG.nz, seed) * truncation, rows)
-    faces = pictures_of(netG, noise_between(start, end, steps), BATCH_SIZE)
     with faults():
+        netG = _open(weights)
+        start, end = torch.split(sample_noise(2 * rows, netG.nz, seed) * truncation, rows)
+        faces = pictures_of(netG, noise_between(start, end, steps), BATCH_SIZE)
         write_png(grid(faces, steps), out)
     typer.echo(f"{rows} rows of {steps} faces: {out}")
 
@@ -109,14 +111,16 @@ def walk(
     from pipeline.reports.grids import grid, write_gif
     from pipeline.reports.video import write_mp4
 
-    netG = _open(weights)
-    places = (sample_noise(stops * count, netG.nz, seed) * truncation).view(stops, count, netG.nz, 1, 1)
-    legs = noise_between(places.flatten(0, 1), places.roll(-1, 0).flatten(0, 1), steps + 1)
-    # Each leg ends where the next one begins.
-    noise = legs.view(stops, count, steps + 1, netG.nz, 1, 1)[:, :, :-1].transpose(1, 2).flatten(0, 2)
-    faces = pictures_of(netG, noise, BATCH_SIZE)
-    frames = [grid(faces[at : at + count], columns) for at in range(0, len(faces), count)]
     with faults():
+        netG = _open(weights)
+        places = (sample_noise(stops * count, netG.nz, seed) * truncation).view(stops, count, netG.nz, 1, 1)
+        legs = noise_between(places.flatten(0, 1), places.roll(-1, 0).flatten(0, 1), steps + 1)
+        # Each leg ends where the next one begins.
+        noise = legs.view(stops, count, steps + 1, netG.nz, 1, 1)[:, :, :-1].transpose(1, 2).flatten(0, 2)
+        faces = pictures_of(netG, noise, BATCH_SIZE)
+        frames = [grid(faces[at : at + count], columns) for at in range(0, len(faces), count)]
+        if max(frames[0].shape) > MOST_PIXELS:
+            raise StageError(f"a film has at most {MOST_PIXELS:,} pixels a side; take fewer faces or other columns")
         (write_gif if out.suffix == ".gif" else write_mp4)(frames, out, FRAME_MS)
     typer.echo(f"{len(frames)} frames of {count} faces: {out}")
 
@@ -126,5 +130,5 @@ def _open(weights: str) -> Generator:
 
     from pipeline.dcgan.sampling import load_generator
 
-    with faults(), weights_file(weights) as file:
+    with weights_file(weights) as file:
         return load_generator(file, torch.device("cpu"))

@@ -14,10 +14,10 @@ from filelock import FileLock
 from pipeline import paths
 
 
-def stage(folder: Path, main: str) -> subprocess.Popen[str]:
-    """Start a stage named filter in a folder, whose main is an expression."""
+def stage(folder: Path, main: str, name: str = "filter") -> subprocess.Popen[str]:
+    """Start a stage in a folder, whose main is an expression."""
     code = "import errno, os; from pipeline.errors import *; from pipeline.signals import end_at_once; end_at_once()\n"
-    code += f"from stages import run_stage; run_stage('filter', {main})"
+    code += f"from stages import run_stage; run_stage({name!r}, {main})"
     root = Path(__file__).parents[2]
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -78,6 +78,17 @@ def test_a_fault_of_the_code_keeps_its_traceback_without_passwords(tmp_path: Pat
     assert process.returncode == 1
     assert told.startswith("Traceback")
     assert "secret" not in told
+
+
+def test_settings_without_a_dataroot_are_told_by_their_own_check(root: Path, tmp_path: Path) -> None:
+    """The state of the stage's inputs is taken before that."""
+    (tmp_path / "dvc.yaml").write_bytes((root / "dvc.yaml").read_bytes())
+    lines = (root / "params.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "params.yaml").write_text("".join(line for line in lines if not line.startswith("dataroot:")))
+    process = stage(tmp_path, "__import__('pipeline.params').params.load_params", name="crawl-import")
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "params.yaml: dataroot: missing" in told
 
 
 def test_a_second_stage_waits_for_the_first(tmp_path: Path) -> None:
