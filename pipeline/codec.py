@@ -39,6 +39,13 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a segment: it has a
 # 25,000 reads; a file that is nothing but empty segments would take millions, many seconds, and 30 times its size.
 MOST_READS = 200_000
 
+# A TIFF's tile is decoded whole, however little of it the picture takes; ordinary ones are up to this large.
+LARGEST_TILE = 1024 * 1024  # pixels
+TILE_WIDTH, TILE_LENGTH = 322, 323  # tags
+
+# By what Pillow multiplies the grey of a PNG of 2 or 4 bits; not that which its tRNS block says is to be clear.
+GREY_STEPS = {"L;2": 85, "L;4": 17}
+
 # But a BMP that is packed has its pixels read byte by byte, two for each run: 1.5 million runs in a second.
 MOST_BMP_READS = 3_000_000
 
@@ -98,6 +105,8 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             with _open(reader, max_pixels) as image:
                 if image.width * image.height > max_pixels:
                     raise DecodeError("too many pixels")
+                if image.format == "TIFF" and _tile(image) > max(max_pixels, LARGEST_TILE):
+                    raise DecodeError("too many pixels")
                 reader.most = MOST_BMP_READS if image.format == "BMP" else MOST_READS
                 yield image
         except DecodeError:
@@ -106,6 +115,8 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             raise DecodeError("too many pixels") from None
         except UnidentifiedImageError:
             raise DecodeError("not an image") from None
+        except MemoryError:
+            raise DecodeError("too little memory") from None
         except Exception as error:  # a decoder on hostile bytes may raise anything
             raise DecodeError(_reason(error)) from None
 
@@ -124,18 +135,29 @@ def _open(reader: _BoundedReader, max_pixels: int) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = None
 
 
+def _tile(image: Image.Image) -> int:
+    """Return the pixels in each tile of a TIFF, 0 where it has none."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0))
+
+
 def _has_too_many_scans(data: bytes) -> bool:
     """Walk a JPEG's segments to its end: what lies behind that, or within one of them, is none of its scans."""
     if not data.startswith(b"\xff\xd8") or data.count(b"\xff\xda") <= MOST_SCANS:
         return False
-    scans, at = 0, 2
+    scans, segments, at = 0, 0, 2
     while scans <= MOST_SCANS and (found := _MARKER.search(data, at)) and found[0] != b"\xff\xd9":
+        segments += 1
+        if segments > MOST_READS:
+            raise DecodeError("too many parts")
         scans += found[0] == b"\xff\xda"
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
     return scans > MOST_SCANS
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.format == "PNG":
+        _scale_clear(image)
     image.load()
     image = _upright(image)
     if image.mode.startswith("I;16") or image.mode == "I":
@@ -152,6 +174,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, rgba)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _scale_clear(image: Image.Image) -> None:
+    """Bring what a PNG's tRNS block says is clear to 8 bits, as Pillow does with the pixels alone."""
+    depth, clear = image.tile[0].args, image.info.get("transparency")  # type: ignore[attr-defined]
+    if depth in GREY_STEPS and isinstance(clear, int):
+        image.info["transparency"] = clear * GREY_STEPS[depth]
+    elif depth == "RGB;16B" and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -73,8 +73,12 @@ def _is_readable_holdout(row: dict[str, Any]) -> bool:
 
 
 def _is_holdout_original(row: dict[str, Any]) -> bool:
-    """Whether a recipe made the image for the holdout and it copies no other; a folder's images have no truth."""
-    return _is_holdout(row) and row["truth"] is not None and row["truth_copy_of"] is None
+    """Whether a recipe made the image for the holdout and it copies no other; a folder's images have no truth.
+
+    A clean one that the import refused has no undamaged original beside it.
+    """
+    is_there = row["error"] is None or row["truth"] != "clean"
+    return _is_holdout(row) and row["truth"] is not None and row["truth_copy_of"] is None and is_there
 
 
 def array_sources(raw: Path, clean: Path) -> list[ArraySource]:
@@ -89,7 +93,7 @@ def array_sources(raw: Path, clean: Path) -> list[ArraySource]:
         ArraySource(
             "holdout_pristine",
             raw,
-            ("split", "truth", "truth_copy_of", "pristine"),
+            ("split", "error", "truth", "truth_copy_of", "pristine"),
             _is_holdout_original,
             _pristine_bytes,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,15 +98,29 @@ def open_shard(shard: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(shard, page_checksum_verification=True) as file:
             yield file
-    except (OSError, pa.ArrowException) as fault:
-        raise StageError(f"{shard} is damaged ({fault}); remove it, and 'dvc repro' brings it back") from None
+    except MemoryError:
+        raise
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as fault:
+        if isinstance(fault, OSError) and fault.errno:  # of the system: the bytes may be as good as ever
+            raise StageError(f"{shard} can't be read: {os.strerror(fault.errno)}") from None
+        raise _damaged(shard, fault) from None
+
+
+def _damaged(shard: Path, fault: object) -> StageError:
+    return StageError(f"{shard} is damaged ({fault}); remove it, and 'dvc repro' brings it back")
 
 
 def read_groups(shard: Path, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
     """Yield a shard's rows as dicts, a row group at a time, and only the named columns."""
     with open_shard(shard) as file:
+        if lacking := set(columns) - set(file.schema_arrow.names):  # the footer has no checksum
+            raise _damaged(shard, f"it has no column {min(lacking)}")
+        rows = 0
         for batch in file.iter_batches(ROWS_PER_GROUP, columns=list(columns)):
+            rows += len(batch)
             yield batch.to_pylist()
+        if rows != file.metadata.num_rows:
+            raise _damaged(shard, f"{rows} rows of {file.metadata.num_rows}")
 
 
 def read_rows(shard: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

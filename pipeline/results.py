@@ -96,7 +96,7 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     evaluated, lock = paths.metrics_file("evaluate"), folder / "dvc.lock"
     try:
         project.get_file(str(paths.DVC_LOCK), str(lock))
-        figures = json.loads(project.read_text(str(evaluated)))
+        measured = project.read_bytes(str(evaluated))
     except FileNotFoundError as fault:
         raise StageError(f"{name} ({origin}) has no results: {fault.filename or fault} is missing there") from None
     stages = read_yaml(lock)["stages"]
@@ -104,6 +104,12 @@ def _of_revision(name: str, folder: Path) -> Results | None:
         raise StageError(
             f"{name} ({origin}) is half made: {stale} has not run since what it reads changed, so that settings and "
             "figures belong to different runs; 'dvc repro' makes the rest"
+        )
+    lists = [out for stage in stages.values() for out in stage.get("outs", []) if out["path"] == str(evaluated)]
+    if lists and lists[0].get("md5") != hashlib.md5(measured, usedforsecurity=False).hexdigest():
+        raise StageError(
+            f"{name} ({origin}): {evaluated} is not what its dvc.lock lists, so that settings and figures belong to "
+            "different runs; 'dvc repro' makes it again"
         )
     params = {
         key if file == str(paths.PARAMS) else f"{file}:{key}": str(value)
@@ -116,7 +122,16 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     read = {dep["path"]: dep.get("md5") for dep in stages.get("evaluate", {}).get("deps", [])}
     code = read.get(str(paths.METRICS_CODE))
     results = Results(
-        name, origin, params, figures, None, None, raw, imported.get(str(paths.RAW)), clean=clean, metrics_code=code
+        name,
+        origin,
+        params,
+        json.loads(measured),
+        None,
+        None,
+        raw,
+        imported.get(str(paths.RAW)),
+        clean=clean,
+        metrics_code=code,
     )
     generator, evaluated_one = folder / "generator.safetensors", str(_evaluated_generator(params))
     try:

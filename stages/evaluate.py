@@ -44,11 +44,11 @@ def main() -> None:
         inception = read_inception(knobs.inception_weights)
         run.set_tags({"device": device.type} | ({"inception_sha256": inception.sha256} if inception else {}))
         nets = load_evaluated(params, device)
-        netD = load_discriminator(paths.DISCRIMINATOR, device)
         rulers = {name: spread(faces, knobs.n_real) for name, faces in load_rulers().items()}
         everything = load_enough("train")
         train = spread(everything, knobs.n_real)
         require_alike(nets, everything)
+        netD = load_discriminator(paths.DISCRIMINATOR, everything, device)
         for ruler in (paths.HOLDOUT_RAW, paths.HOLDOUT_CLEAN):  # what figures must share to compare
             run.log_input(str(ruler), file_digest(ruler))
 

@@ -1,11 +1,15 @@
 import io
 import struct
+import subprocess
+import sys
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from pipeline.codec import DecodeError, decode, decode_trusted, decode_with_format, encode_jpeg, encode_png
+from tests.test_hostile_pictures import chunk, png
 
 BIG = 10**6
 
@@ -61,6 +65,38 @@ def test_a_transparent_level_of_sixteen_bits_is_laid_on_white(save) -> None:
     deep[:4] = 300
     data = save(Image.fromarray(deep), "PNG", transparency=300)
     assert decode(data, 100)[:, 0, 0].tolist() == [255] * 4 + [19] * 4
+
+
+@pytest.mark.parametrize(
+    ("bits", "colours", "row", "clear", "shown"),
+    [
+        pytest.param(1, 0, b"\x50", b"\0\1", [0, 255, 0, 255], id="1 bit"),
+        pytest.param(2, 0, b"\x1b", b"\0\1", [0, 255, 170, 255], id="2 bits"),
+        pytest.param(4, 0, b"\x05\xa7", b"\0\5", [0, 255, 170, 119], id="4 bits"),
+        pytest.param(8, 0, b"\0\5\xa0\x70", b"\0\5", [0, 255, 160, 112], id="8 bits"),
+        pytest.param(
+            16, 2, struct.pack(">12H", 0, 9, 9, 300, 300, 300, 600, 9, 9, 900, 9, 9), struct.pack(">3H", 300, 300, 300),
+            [0, 255, 2, 3], id="16 bits of each colour",
+        ),
+    ],
+)  # fmt: skip
+def test_the_transparent_level_of_any_depth_is_laid_on_white(
+    bits: int, colours: int, row: bytes, clear: bytes, shown: list[int]
+) -> None:
+    data = png(4, 1, zlib.compress(b"\0" + row), chunk(b"tRNS", clear), bits, colours)
+    assert decode(data, BIG)[0, :, 0].tolist() == shown
+
+
+def test_a_picture_that_there_is_no_memory_for_is_no_damaged_one() -> None:
+    code = (
+        "import resource, sys; from pipeline.codec import DecodeError, decode;"
+        "limit = 100_000_000 + int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit));"
+        "decode(sys.stdin.buffer.read(), 10**9)"
+    )
+    large = png(8000, 8000, zlib.compress(bytes(8000 * 24_001)))
+    found = subprocess.run([sys.executable, "-c", code], input=large, capture_output=True, check=False)
+    assert b"DecodeError: too little memory" in found.stderr
 
 
 def test_grey(save) -> None:

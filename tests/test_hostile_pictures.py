@@ -39,8 +39,8 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, pixels: bytes = GOOD, extra: bytes = b"") -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+def png(width: int, height: int, pixels: bytes = GOOD, extra: bytes = b"", bits: int = 8, colours: int = 2) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
@@ -80,6 +80,16 @@ def with_scans(jpeg: bytes, count: int) -> bytes:
     return jpeg[:-2] + last * count + jpeg[-2:]
 
 
+def one_tile(side: int) -> bytes:
+    """Return a TIFF of 16×16 pixels, cut from one tile of so many a side."""
+    tile = zlib.compress(bytes(3 * side * side))
+    tags = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 2), (277, 3, 1, 3)]
+    tags += [(322, 4, 1, side), (323, 4, 1, side), (324, 4, 1, 0), (325, 4, 1, len(tile))]
+    start = len(tiff(*(entry(*tag) for tag in tags)))
+    tags[8] = (324, 4, 1, start)
+    return tiff(*(entry(*tag) for tag in tags)) + tile
+
+
 @pytest.fixture(scope="module")
 def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
     """Bytes, and the reason for which they are refused, None where they are a picture, by what is wrong with them."""
@@ -115,6 +125,8 @@ def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
         "TIFF bomb, deflate": (save(large["RGB"], "TIFF", compression="tiff_deflate"), None),
         "TIFF of floats": (save(large["F"], "TIFF", compression="tiff_deflate"), None),
         "TIFF, cyclic directories": (patched(cyclic, end, cyclic[4:8]), None),
+        "TIFF, a tile of 4 megapixels": (one_tile(SIDE), None),
+        "TIFF, a tile of 400 megapixels": (one_tile(10 * SIDE), "too many pixels"),
         "TIFF, 2^28 strips": (tiff(*sides, entry(273, 4, 2**28, 8), entry(279, 4, 2**28, 8)), "not an image"),
         "TIFF, 65,000 tags": (tiff(*sides, *(entry(30_000 + tag, 12, 2, 8) for tag in range(35_000))), "damaged"),
         "GIF, screen of 65,535 a side": (patched(gif, 6, b"\xff" * 4), "too many pixels"),
@@ -128,6 +140,9 @@ def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
         "JPEG, CMYK": (save(large["CMYK"], "JPEG"), None),
         "JPEG, 50,000 scans": (with_scans(progressive, 50_000), "too many scans"),
         "JPEG, 5,000,000 empty segments": (b"\xff\xd8" + b"\xff\xe5\0\2" * 5_000_000, "too many parts"),
+        "JPEG, 10,000,000 empty segments behind it": (
+            jpeg[:-2] + b"\xff\xe5\0\0" * 10_000_000 + b"\xff\xda" * 101, "too many parts"
+        ),
         "JPEG, 20 MB between two segments": (b"\xff\xd8" + b"\xff" * 20_000_000, "too many parts"),
         "PNG, 1,000,000 empty chunks": (png(16, 16, extra=chunk(b"prVt", b"") * 1_000_000), "too many parts"),
         "GIF, 4,000,000 comments": (gif[:13] + b"!\xfe\1a\0" * 4_000_000, "too many parts"),

@@ -62,6 +62,15 @@ def test_what_goes_into_each_array(tmp_path: Path, processes: int) -> None:
     assert load_faces("train", tmp_path / "faces").shape == (5, 32, 32, 3)
 
 
+def test_an_original_that_the_import_refused_is_in_no_ruler(tmp_path: Path) -> None:
+    raw, clean = write_shards(tmp_path, recipe=True)
+    rows = pq.read_table(raw / "1.parquet").to_pylist()
+    rows[3] |= {"error": "too many pixels", "image": {"bytes": None, "path": ""}}
+    write_shard(raw / "1.parquet", iter(rows), RAW_SCHEMA)
+    pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers())
+    assert values(tmp_path / "faces", "holdout_pristine") == [108, 10, 12, 13, 14, 115]
+
+
 def test_index_leads_back_to_the_rows(tmp_path: Path) -> None:
     raw, clean = write_shards(tmp_path, recipe=False)
     pack_faces(raw, clean, tmp_path / "faces", 32, 3, Workers())

@@ -44,6 +44,23 @@ def test_shards_are_found_from_any_working_directory(tmp_path: Path, monkeypatch
     assert require_shards(Path("raw"), "crawl-import") == [tmp_path / "raw/0.parquet"]
 
 
+def test_a_footer_that_says_less_than_there_is_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages have checksums; what tells of them has none."""
+    write_shard(tmp_path / "a.parquet", rows(3), RAW_SCHEMA)
+    with pytest.raises(StageError, match=r"a\.parquet is damaged \(it has no column errol\)"):
+        list(read_rows(tmp_path / "a.parquet", ("row", "errol")))
+    monkeypatch.setattr(
+        pq.ParquetFile, "iter_batches", lambda *_, **__: iter([pq.read_table(tmp_path / "a.parquet")[1:]])
+    )
+    with pytest.raises(StageError, match=r"is damaged \(2 rows of 3\)"):
+        list(read_rows(tmp_path / "a.parquet", ("row",)))
+
+
+def test_a_shard_that_the_system_does_not_give_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"a\.parquet can't be read: No such file or directory$"):
+        shard_sizes([tmp_path / "a.parquet"])
+
+
 def test_missing_shards_name_the_stage_to_run(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="dvc repro crawl-import"):
         require_shards(tmp_path, "crawl-import")

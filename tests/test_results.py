@@ -230,6 +230,18 @@ def test_figures_are_not_shown_beside_the_faces_of_other_weights(made: Made, tmp
         here.write_bytes(weights)
 
 
+def test_figures_that_dvc_has_not_noted_are_not_shown_beside_its_settings(made: Made, tmp_path: Path) -> None:
+    here = Path("metrics/evaluate.json")
+    figures = here.read_bytes()
+    here.unlink()
+    here.write_text('{"kid_lite0_raw": 1.0}')
+    try:
+        with pytest.raises(StageError, match=r"evaluate\.json is not what its dvc.lock lists"):
+            find_results("workspace", tmp_path / "0")
+    finally:
+        here.write_bytes(figures)
+
+
 def test_weights_that_are_gone_leave_the_logged_picture(made: Made, tmp_path: Path) -> None:
     shutil.rmtree(".dvc/cache")
     found = find_results(made.run_ids["first"], tmp_path / "0")

@@ -27,6 +27,8 @@ def load_generator(path: Path, device: torch.device) -> Generator:
         sizes = {name: int(metadata[name]) for name in ("nz", "ngf", "nc", "image_size")}
         with torch.device("meta"):  # the sizes may be anything: here they take no memory
             netG = Generator(**sizes)
+        if netG.nc not in (1, 3):
+            raise ValueError
     except (LookupError, ValueError, TypeError, RuntimeError):
         raise StageError(f"{path} does not say nz, ngf, nc and image_size; run 'dvc repro -f train'") from None
     load_weights(netG, tensors, path)

@@ -38,11 +38,18 @@ class Share(NamedTuple):
     error: float
 
 
-def load_discriminator(path: Path, device: torch.device) -> Discriminator:
-    """Return the discriminator that a safetensors file holds, in eval mode on the device; StageError without one."""
+def load_discriminator(path: Path, faces: Faces, device: torch.device) -> Discriminator:
+    """Return the discriminator that a safetensors file holds, in eval mode on the device.
+
+    Raises StageError without one, or where it is for others than faces (N, H, W, C): an imported one need not fit.
+    """
     net = network_of(read_weights(path)[0], path)
     if not isinstance(net, Discriminator):
         raise StageError(f"{path} holds a generator; run 'dvc repro -f train'")
+    if (found := (net.image_size, net.nc)) != (needed := faces.shape[2:]):
+        raise StageError(
+            f"{path} has image_size and nc {found}, and the faces {needed}; 'dvc repro -f train' trains one that fits"
+        )
     return net.to(device).eval()
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import betabinom
 from threadpoolctl import threadpool_limits
 
 from pipeline.metrics.backbone import Features
@@ -66,6 +67,16 @@ def expected_share(holdout: int, percentile: float) -> float:
     That is percentile / 100, but for few holdout faces, of which the nearest is the bound: 1 / (N + 1).
     """
     return max(percentile / 100, 1 / (holdout + 1))
+
+
+def is_below_chance(share: float, drawn: int, holdout: int, percentile: float) -> bool:
+    """Whether copied_share() is so low that fresh draws from the holdout's distribution would seldom have it (2.5 %).
+
+    Of M fresh draws as many lie below the j-th smallest of N others as BetaBinomial(M, j, N + 1 - j) says, whatever the
+    distribution; the bootstrap's error is 0 where the share is, and can't tell. drawn, holdout: M and N.
+    """
+    rank = expected_share(holdout, percentile) * (holdout + 1)
+    return bool(betabinom.cdf(round(share * drawn), drawn, rank, holdout + 1 - rank) < 0.025)
 
 
 def copied_share_error(drawn: Doubles, holdout: Doubles, percentile: float, resamples: int, seed: int) -> float:

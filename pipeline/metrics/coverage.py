@@ -54,7 +54,7 @@ def coverage_figures(real: Features, fake: Features, nearest_k: int) -> Coverage
 
     Around each image a ball reaches to its nearest_k-th neighbour of its own kind; strictly inside counts.
     real, fake: (N, d) and (M, d), N and M at least 2; where a set has too few images for nearest_k, the farthest
-    neighbour there is makes its balls. All figures depend on N and M: compare at equal ones only.
+    neighbour there is makes its balls. Recall and coverage depend on M: compare at equal ones.
     """
     return coverage_between(balls(real, nearest_k), balls(fake, nearest_k))
 

@@ -14,7 +14,7 @@ from pipeline.atomic import whole_file
 from pipeline.codec import Pixels
 from pipeline.errors import StageError
 from pipeline.metrics.belief import Beliefs, known_by_heart
-from pipeline.metrics.copying import expected_share
+from pipeline.metrics.copying import expected_share, is_below_chance
 from pipeline.params import EvaluateParams
 from pipeline.reports.belief_charts import belief_charts
 from pipeline.reports.contact_sheet import data_uri
@@ -68,8 +68,8 @@ def write_evaluate_page(
         floor=told("kid_lite0_floor"),
         copied=told("copied_share"),
         expected=expected,
-        is_blind=figures["copied_share"] + 2 * figures.get("copied_share_se", 0.0) < expected,
-        chosen="best" if knobs.generator == "best" else "last",
+        is_blind=is_below_chance(figures["copied_share"], knobs.n_generated, counts.holdout, knobs.copied_percentile),
+        chosen="best" if knobs.generator == "best" and has_rows(plots / "quick_kid.csv") else "last",
         n_generated=knobs.n_generated,
         counts=counts,
         percentile=knobs.copied_percentile,
@@ -86,6 +86,11 @@ def write_evaluate_page(
     )
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def has_rows(table: Path) -> bool:
+    """Whether a CSV file has more than its header: without a quick KID none was chosen, and the last is the best."""
+    return table.exists() and len(table.read_text(encoding="utf-8").splitlines()) > 1
 
 
 def _curves(losses: Path, quality: Path) -> str:

@@ -58,12 +58,11 @@ the same dataroot.
 the filter chose the faces that they are measured against.</span>{% endif %}</p>
 <p>raw: the holdout as it was crawled{% if "clean" in rulers %}; clean: what the filter kept of it, repaired{% endif %}
 {%- if "pristine" in rulers %}; pristine: the undamaged originals of it{% endif %}.
-{%- if live %} The column before it is netG as training left it, not
-averaged.{% endif %} The
-last column is what real training faces reach in place of the generated ones
+The last column is what real training faces reach in place of the generated ones
 {%- if counts.floor == n_generated %}, as many of them: by KID and the two distances no generator is expected to do
-better.{% else %}; <span class="notice">of {{ "{:,}".format(counts.floor) }} of them, and all but KID depend on the
-number.</span>{% endif %}</p>
+better.{% else %}; <span class="notice">of {{ "{:,}".format(counts.floor) }} of them, and the two distances, recall and
+coverage depend on the number.</span>{% endif %}
+{%- if live %} The column before it is netG as training left it, not averaged.{% endif %}</p>
 <table class="figures">
 <thead><tr><th scope="col">against</th><th scope="col">generated</th>
 {%- if live %}<th scope="col">{{ live_title }}</th>{% endif %}<th scope="col">training faces</th></tr></thead>
@@ -90,7 +89,7 @@ heart.</p>
 no face by heart, 100 % one that knows each of them. {% if heart.value - 2 * heart.error > 0.5 -%}
 That is above 50 % by more than twice its error: netD knows training faces, if not all of them.
 {%- else -%}
-That is no more than chance explains.
+That is no sign of a netD that knows training faces.
 {%- endif %}</p>
 <div class="charts">
 {% for chart in charts %}

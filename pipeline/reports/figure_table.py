@@ -15,10 +15,10 @@ Better = Literal["lower", "higher", "floor"]
 
 
 class Meaning(NamedTuple):
-    """What a figure is called, what it says in a sentence, and which way is better; ruled where it needs a ruler."""
+    """What a figure is called, which way is better ("" for neither), and what it says; ruled where it needs a ruler."""
 
     title: str
-    better: Better
+    better: Better | Literal[""]
     says: str
     ruled: bool = True
 
@@ -89,6 +89,9 @@ MEANINGS: dict[str, Meaning] = {
     "kid_inception": Meaning(
         "KID ×1000 on Inception", "lower", "As it is published: the mean over subsets, against the raw holdout.", False
     ),
+    "kid_inception_std": Meaning(
+        "its spread", "", "The standard deviation over those subsets, which is no standard error of the mean.", False
+    ),
     "precision_inception": Meaning(
         "precision on Inception", "higher", "Precision among Inception's features, against the raw holdout.", False
     ),
@@ -151,14 +154,18 @@ def better_of(name: str) -> Better | Literal[""]:
     """Return which way a figure of metrics/evaluate.json is better; "" for floors, and where nobody has said."""
     if "_floor" in name:
         return ""
-    return next((meaning.better for stem, meaning in MEANINGS.items() if name.startswith(stem)), "")
+    stems = [stem for stem in MEANINGS if name.startswith(stem)]
+    return MEANINGS[max(stems, key=len)].better if stems else ""
 
 
 def rounded(value: float, error: float | None) -> str:
-    """Return a figure with its error, as exact as two digits of the error; without one, at most three decimals."""
-    if error is None:
+    """Return a figure with its error, as exact as two digits of the error; without one, at most three decimals.
+
+    An error of 0 is none: the bootstrap finds that where a share is 0 or 1, which is no certainty.
+    """
+    if not error:
         return f"{value:z.{1 if abs(value) >= 10 else 3}f}"
-    digits = min(max(1 - math.floor(math.log10(error)), 0), 6) if error > 0 else 3
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 6)
     return f"{value:z.{digits}f} ± {error:.{digits}f}"
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 # In the SVG's own units, which are pixels at the width that the page gives it. A row of `LABEL` for each mark on top.
-WIDTH, LEFT, RIGHT, PLOT, LABEL, BOTTOM = 360, 30, 354, 110, 14, 20
+LEFT, RIGHT, PLOT, LABEL, BOTTOM = 30, 354, 110, 14, 20
 BINS = 45
 
 # Round distances between ticks.
@@ -77,8 +77,9 @@ def bin_edges(values: Values, marks: Sequence[float], log: bool = False) -> Valu
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, BINS + 1)
     nearest = [1 + int(np.abs(edges[1:-1] - limit).argmin()) for limit in limits]
-    edges = np.union1d(np.delete(edges, nearest), limits)
-    return np.exp(edges) if log else edges
+    others = np.delete(edges, nearest)
+    # A mark as it is: by way of its logarithm it would be off by rounding, and what lies on it on its other side.
+    return np.union1d(np.exp(others) if log else others, marks)
 
 
 def counted(values: Values, marks: Sequence[float], log: bool = False) -> tuple[Values, NDArray[np.int64]]:

@@ -23,13 +23,20 @@ def test_what_netD_believes_is_the_sigmoid_of_its_logits_in_eval_mode(tmp_path: 
     torch.manual_seed(0)
     netD = Discriminator(ndf=2, nc=3, image_size=32)
     save_weights(tmp_path / "netD.safetensors", netD, {})
-    loaded = load_discriminator(tmp_path / "netD.safetensors", CPU)
+    loaded = load_discriminator(tmp_path / "netD.safetensors", faces(1), CPU)
     assert not loaded.training
     some = faces(130)
     expected = torch.sigmoid(netD.eval()(torch.from_numpy(some).permute(0, 3, 1, 2) / 127.5 - 1)).detach().numpy()
     believed = believe(loaded, some)
     assert believed.dtype == np.float64
     np.testing.assert_allclose(believed, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("image_size", "nc"), [(64, 3), (32, 1)])
+def test_a_netD_for_other_faces_is_refused(tmp_path: Path, image_size: int, nc: int) -> None:
+    save_weights(tmp_path / "netD.safetensors", Discriminator(ndf=2, nc=nc, image_size=image_size), {})
+    with pytest.raises(StageError, match=rf"has image_size and nc \({image_size}, {nc}\), and the faces \(32, 3\)"):
+        load_discriminator(tmp_path / "netD.safetensors", faces(1), CPU)
 
 
 def test_of_many_faces_some_are_asked_of_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +49,7 @@ def test_of_many_faces_some_are_asked_of_evenly(monkeypatch: pytest.MonkeyPatch)
 def test_a_generator_is_no_discriminator(tmp_path: Path) -> None:
     save_weights(tmp_path / "netD.safetensors", Generator(nz=4, ngf=2, nc=3, image_size=32), {})
     with pytest.raises(StageError, match="holds a generator"):
-        load_discriminator(tmp_path / "netD.safetensors", CPU)
+        load_discriminator(tmp_path / "netD.safetensors", faces(1), CPU)
 
 
 @pytest.mark.parametrize(

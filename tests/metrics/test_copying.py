@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.metrics.copying import copied_share, expected_share, nearest
+from pipeline.metrics.copying import copied_share, expected_share, is_below_chance, nearest
 
 
 def line(*positions: float) -> np.ndarray:
@@ -51,6 +51,15 @@ def test_new_images_of_the_same_kind_have_the_percentile_as_their_share(percenti
     train, holdout, fake = (rng.normal(0, 1, (count, 4)) for count in (500, 4000, 4000))
     share = copied_share(nearest(fake, train)[0], nearest(holdout, train)[0], percentile)
     assert share == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize(("drawn", "holdout"), [(64, 100), (256, 30), (2000, 1000)])
+def test_shares_below_chance_are_seldom_so_by_chance(drawn: int, holdout: int) -> None:
+    rng = np.random.default_rng(0)
+    shares = [copied_share(rng.random(drawn), rng.random(holdout), 1.0) for _ in range(1000)]
+    assert np.mean([is_below_chance(share, drawn, holdout, 1.0) for share in shares]) < 0.04
+    assert is_below_chance(0.0, 5000, 1000, 1.0)
+    assert not is_below_chance(0.0, 64, 500, 1.0)
 
 
 def test_images_that_are_all_alike_are_not_called_copied() -> None:

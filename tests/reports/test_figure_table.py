@@ -15,7 +15,7 @@ from pipeline.reports.figure_table import Entry, Line, better_of, rounded, table
         pytest.param(0.805856, 0.111077, "0.81 ± 0.11", id="small error"),
         pytest.param(-0.00001, 0.0577, "0.000 ± 0.058", id="no minus nought"),
         pytest.param(1234.5, 123.0, "1234 ± 123", id="large error"),
-        pytest.param(0.0, 0.0, "0.000 ± 0.000", id="no error to speak of"),
+        pytest.param(0.0, 0.0, "0.000", id="no error to speak of"),
         pytest.param(0.5, 1e-9, "0.500000 ± 0.000000", id="tiny error"),
         pytest.param(219.435738, None, "219.4", id="unknown error"),
         pytest.param(0.9424, None, "0.942", id="unknown error of a share"),

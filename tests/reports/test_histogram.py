@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jinja2 import DictLoader, Environment
 
-from pipeline.reports.histogram import BINS, LABEL, LEFT, MACRO, PLOT, RIGHT, Mark, bin_edges, histogram
+from pipeline.reports.histogram import BINS, LABEL, LEFT, MACRO, PLOT, RIGHT, Mark, bin_edges, counted, histogram
 
 NONE = np.zeros(0)
 
@@ -50,6 +50,13 @@ def test_edges_ascend_and_hold_values_and_marks(values, marks):
     assert edges[0] <= min(values + marks)
     assert edges[-1] >= max(values + marks)
     assert set(marks) <= set(edges.tolist())
+
+
+@pytest.mark.parametrize("mark", [48.0, 100.0, 300.0])
+def test_what_lies_on_a_mark_of_a_logarithmic_axis_is_on_its_right(mark: float) -> None:
+    values = np.repeat([mark - 4, mark, mark + 9, 4 * mark], [500, 300, 100, 5])
+    edges, counts = counted(values, [mark], log=True)
+    assert counts[: edges.tolist().index(mark)].sum() == 500
 
 
 def test_heights_are_logarithms_of_counts():
