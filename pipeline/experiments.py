@@ -22,6 +22,7 @@ from pipeline.params import read_yaml
 from pipeline.tracking import STUDY_VARIABLE
 
 LOGS = Path("studies")  # in paths.state_dir()
+PATIENCE = 30.0  # seconds for an experiment to begin, which may wait for dvc's lock
 
 # What dvc says when it is done with the main checkout and at work in the temporary one.
 _BEGUN = re.compile(r"(Running stage|Stage) '")
@@ -31,13 +32,13 @@ def experiment_name(title: str, settings: Mapping[str, str]) -> str:
     """Return title with a digest of all that decides an experiment's result.
 
     That is its settings, as for `-S`, the files that they change, the stages' code and definitions, and the libraries'
-    versions; not the number of threads, which changes the last digits.
+    versions, and what is taken down; not the number of threads, which changes the last digits.
     """
     changed = sorted({paths.PARAMS, *(Path(key.partition(":")[0]) for key in settings if ":" in key)})
     stages = read_yaml(paths.DVC_YAML)["stages"]
     code = {str(file): file_digest(file) for stage in stages.values() for file in _code(stage["deps"])}
     # Mappings keep their order, because a recipe's dirt depends on it.
-    libraries = file_digest(Path("requirements.lock"))
+    libraries = [file_digest(file) for file in (Path("requirements.lock"), paths.TAKEDOWN) if file.exists()]
     known = [dict(settings), {str(file): read_yaml(file) for file in changed}, stages, sorted(code.items()), libraries]
     return f"{title}-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:8]}"
 
@@ -99,9 +100,13 @@ class Experimenter:
         What is asked for after that fails.
         """
         self._closed = True
+        # Not while one begins: dvc has the user's changes in git's stash then, and a signal can leave them there.
+        is_whole = self._starting.acquire(timeout=PATIENCE)
         for process in list(self._running):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
+        if is_whole:
+            self._starting.release()
 
     def run(self, name: str, settings: Mapping[str, str], threads: int, target: str | None = None) -> str:
         """Run an experiment, up to a stage or whole, on so many threads; return its commit.
@@ -117,7 +122,7 @@ class Experimenter:
         log.parent.mkdir(parents=True, exist_ok=True)
         with (
             log.open("w", encoding="utf-8") as file,
-            self._start([*command, *([target] if target else [])], threads, file) as process,
+            self._start(name, settings, [*command, *([target] if target else [])], threads, file) as process,
         ):
             file.writelines(process.stdout or ())
         self._running.discard(process)
@@ -127,14 +132,23 @@ class Experimenter:
             raise StageError(f"{name} failed ({_last_line(log)}); see {log}")
         return revision
 
-    def _start(self, command: Sequence[str], threads: int, log: TextIO) -> subprocess.Popen[str]:
+    def _start(
+        self, name: str, settings: Mapping[str, str], command: Sequence[str], threads: int, log: TextIO
+    ) -> subprocess.Popen[str]:
         """Return a process of dvc that has begun with its first stage, or ended; log takes what it said till then.
 
         One at a time begins: dvc stashes an experiment in the main checkout, and then takes the first that it finds.
+        Raises StageError where what the name says is no longer what is there.
         """
         with self._starting:
             if self._closed:
                 raise StageError("stopped")
+            # No other one begins, so what is here is as the user has it.
+            if experiment_name(name.rpartition("-")[0], settings) != name:
+                raise StageError(
+                    f"{name} was not begun: {paths.PARAMS}, the recipe or the code changed since the study did; put "
+                    "back what was there, or give the same command again to go by what is there now"
+                )
             process = subprocess.Popen(
                 command,
                 env={**_environment(), STUDY_VARIABLE: self._study, "OMP_NUM_THREADS": str(threads)},
@@ -145,8 +159,6 @@ class Experimenter:
                 start_new_session=True,
             )
             self._running.add(process)
-            if self._closed:  # while it was started
-                self.close()
             for line in process.stdout or ():
                 log.write(line)
                 if _BEGUN.match(line):

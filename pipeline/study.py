@@ -18,22 +18,22 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
 from pipeline.experiments import Experimenter, digests_of, experiment_name, figures_of, find_experiment
-from pipeline.params import Params, Section, flatten, read_yaml, validate
+from pipeline.params import Params, flatten, read_yaml, validate
 from pipeline.reports.study import CLEANED, PRISTINE, RAW, Arm, Level
 from pipeline.sources.builtin import COPIES, BuiltinRecipe
 
 STUDY = "cleaning"
 RECIPE = Path("data/builtin.yaml")
-MODELS: dict[Path, type[Section]] = {paths.PARAMS: Params, RECIPE: BuiltinRecipe}
 
 PRISTINE_RULER, RAW_RULER = "holdout_pristine.npy", "holdout_raw.npy"
 
-FILTERED = {"filter.enabled": "true"}
+# All of it, whatever params.yaml has: an arm without a part differs from it in that part alone.
+FILTERED = dict.fromkeys(("filter.enabled", "filter.repair", "filter.dedup", "filter.blur"), "true")
 ARMS: dict[str, dict[str, str]] = {
     RAW: {"filter.enabled": "false"},
     CLEANED: FILTERED,
@@ -95,44 +95,54 @@ class _Data:
     digests: Mapping[str, str]  # of the packed arrays, by file name
 
 
-def _require_valid(settings: Mapping[str, str]) -> None:
-    """Raise ParamsError for settings that params.yaml and the recipe may not have, or that are the study's to make.
+def _applied(settings: Mapping[str, str]) -> tuple[Params, BuiltinRecipe]:
+    """Return params.yaml and the recipe as dvc would set them; ParamsError where they may not be so.
 
-    Before any work: dvc would start each training, and each would fail. On copies, as dvc itself sets them: it knows
-    many spellings of one key.
+    By dvc itself, on copies: it knows many spellings of one key.
     """
     from dvc.exceptions import DvcException
     from dvc.utils.cli_parse import to_path_overrides
     from dvc.utils.hydra import apply_overrides
+    from ruamel.yaml.error import YAMLError
 
+    overrides: dict[Path, list[str]] = {paths.PARAMS: [], RECIPE: []}
+    for file, some in to_path_overrides([f"{key}={value}" for key, value in settings.items()]).items():
+        if Path(file) not in overrides:
+            raise ParamsError(f"-S {file}:…: settings are in {paths.PARAMS}, and in {RECIPE}")
+        overrides[Path(file)] += some
     with TemporaryDirectory() as folder:
-        for file, overrides in to_path_overrides([f"{key}={value}" for key, value in settings.items()]).items():
-            if Path(file) not in MODELS:
-                raise ParamsError(f"-S {file}:…: settings are in {paths.PARAMS}, and in {RECIPE}")
-            copy = Path(folder) / Path(file).name
-            shutil.copy(file, copy)
+
+        def read(file: Path) -> dict[str, Any]:
+            read_yaml(file)
+            copy = Path(shutil.copy(file, folder))
             try:
-                apply_overrides(copy, overrides)
-            except DvcException as fault:
-                raise ParamsError(f"-S {' -S '.join(overrides)}: {fault.__cause__ or fault}") from None
-            before, after = read_yaml(Path(file)), read_yaml(copy)
-            validate(MODELS[Path(file)], after, Path(file))
-            known, wanted = flatten(before), flatten(after)
-            fixed = {key for key in _fixed(Path(file)) & wanted.keys() if wanted[key] != known.get(key)}
-            if fixed or (Path(file) == RECIPE and before["dirt"] != after["dirt"]):
-                taken = min(fixed, default="dirt")
-                raise ParamsError(
-                    f"{taken} is for the study to set: it is what its arms are, or what they have in common"
-                )
+                apply_overrides(copy, overrides[file])
+            except (DvcException, YAMLError) as fault:
+                raise ParamsError(f"-S {' -S '.join(overrides[file])}: {fault.__cause__ or fault}") from None
+            return read_yaml(copy)
+
+        return validate(Params, read(paths.PARAMS), paths.PARAMS), validate(BuiltinRecipe, read(RECIPE), RECIPE)
 
 
-def _fixed(file: Path) -> set[str]:
-    """Return the keys of a file that are the study's to set."""
-    return (
-        {"kind"}
-        if file == RECIPE
-        else {"dataroot", "seed", "num_epochs", *(key for arm in ARMS.values() for key in arm)}
-    )
+def _require_arms(wanted: Mapping[Place, Mapping[str, str]], recipe: BuiltinRecipe) -> Params:
+    """Raise ParamsError where a setting of the user's undoes what an arm is; return the params that arms share.
+
+    Before any work, and by what comes out: a setting may be that of params.yaml, and still be another arm's.
+    """
+    untouched, _ = _applied(SETTINGS)
+    for (dirt, arm), settings in wanted.items():
+        params, damaged = _applied(settings)
+        found = flatten(params.model_dump())
+        arms_own = {"dataroot": str(RECIPE), **ARMS[arm]}
+        taken = [key for key, value in arms_own.items() if str(found[key]).lower() != value]
+        taken += [key for key in ("seed", "num_epochs") if found[key] != getattr(untouched, key)]
+        _, meant = _applied(dirt_settings(recipe, dirt, arm))
+        if taken or meant.dirt != damaged.dirt:
+            raise ParamsError(
+                f"{min(taken, default='dirt')} is for the study to set: it is what its arms are, or what they have in "
+                "common"
+            )
+    return params
 
 
 def dirt_settings(recipe: BuiltinRecipe, level: float, arm: str) -> dict[str, str]:
@@ -159,12 +169,12 @@ def run_study(form: Form, jobs: int, say: Callable[[str], None]) -> tuple[list[L
     """
     if unknown := sorted(set(form.arms) - set(ARMS)):
         raise ParamsError(f"no arm is named {unknown[0]!r}; there are {', '.join(ARMS)}")
-    _require_valid(form.settings)
     recipe = validate(BuiltinRecipe, read_yaml(RECIPE), RECIPE)
     wanted = {
         (dirt, arm): {**dirt_settings(recipe, dirt, arm), **ARMS[arm], **form.settings}
         for dirt, arm in product(form.dirt, form.arms)
     }
+    batch_size = _require_arms(wanted, recipe).batch_size
     # The inner one is closed first, so that the pool does not wait for what is to be given up.
     with ThreadPoolExecutor(jobs) as pool, closing(Experimenter(STUDY)) as experimenter:
         data, lost = _make_data(wanted, pool, experimenter, say)
@@ -180,7 +190,7 @@ def run_study(form: Form, jobs: int, say: Callable[[str], None]) -> tuple[list[L
         # All are named before the first is started: dvc then writes its settings into the files that names digest.
         named = []
         for trial in trials:
-            settings = _training_settings(data[trial.dirt, trial.arm], form.kimg, trial.seed)
+            settings = _training_settings(data[trial.dirt, trial.arm], form.kimg, batch_size, trial.seed)
             named.append((experiment_name(_title(trial.dirt, trial.arm, f"seed{trial.seed}"), settings), settings))
         trainings = {
             pool.submit(_ensure, experimenter, name, settings, threads): trial
@@ -253,8 +263,8 @@ def _require_one_ruler(arms: Sequence[_Data]) -> None:
         )
 
 
-def _training_settings(data: _Data, kimg: float, seed: int) -> dict[str, str]:
-    epochs = epochs_for(kimg, data.faces, int(data.settings["batch_size"]))
+def _training_settings(data: _Data, kimg: float, batch_size: int, seed: int) -> dict[str, str]:
+    epochs = epochs_for(kimg, data.faces, batch_size)
     return {**data.settings, "num_epochs": str(epochs), "seed": str(seed)}
 
 

@@ -69,8 +69,12 @@ def act(project: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
         ("pipeline/dcgan/weights.bin", "x"),
         ("dvc.yaml", DVC_YAML.replace("cmd: x", "cmd: y")),
         ("requirements.lock", "torch==2.1\n"),
+        ("data/takedown.txt", "https://host/1.png\n"),
     ],
-    ids=["params", "the order of the recipe's dirt", "stage", "module", "data beside code", "stages", "libraries"],
+    ids=[
+        *("params", "the order of the recipe's dirt", "stage", "module", "data beside code", "stages", "libraries"),
+        "what is taken down",
+    ],
 )
 def test_a_name_changes_with_what_decides_the_result(project: Path, path: str, text: str) -> None:
     before = experiment_name("cleaning-raw", SETTINGS)
@@ -114,29 +118,42 @@ RECORD = 'echo "Reproducing"; git update-ref refs/exps/ab/x/"$6" HEAD'
 
 def test_an_experiment_is_run_and_known_by_what_it_leaves(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     act(project, monkeypatch, f'echo "$@" "$PIPELINE_STUDY" "$OMP_NUM_THREADS"; {RECORD}; exit 1')
-    revision = Experimenter("cleaning").run("brave-fox", SETTINGS, threads=3, target="resize")
-    assert revision == find_experiment("brave-fox")
-    said = (project / ".pipeline/studies/brave-fox.log").read_text().splitlines()[0]
+    name = experiment_name("brave-fox", SETTINGS)
+    revision = Experimenter("cleaning").run(name, SETTINGS, threads=3, target="resize")
+    assert revision == find_experiment(name)
+    said = (project / f".pipeline/studies/{name}.log").read_text().splitlines()[0]
     assert said == (
-        "--wait-for-lock exp run --temp --name brave-fox --set-param lr=0.1 "
+        f"--wait-for-lock exp run --temp --name {name} --set-param lr=0.1 "
         "--set-param data/builtin.yaml:count=10 resize cleaning 3"
     )
 
 
 def test_a_failure_says_where_to_look(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     act(project, monkeypatch, "echo \"Running stage 'train':\"; echo 'train: no faces'; echo; exit 0")
-    with pytest.raises(StageError, match=r"brave-fox failed \(train: no faces\); see .*brave-fox.log"):
-        Experimenter("cleaning").run("brave-fox", {}, threads=1)
+    with pytest.raises(StageError, match=r"brave-fox-\w+ failed \(train: no faces\); see .*brave-fox-\w+.log"):
+        Experimenter("cleaning").run(experiment_name("brave-fox", {}), {}, threads=1)
+
+
+def test_nothing_is_begun_under_the_name_of_other_settings(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    act(project, monkeypatch, f"touch begun; {RECORD}")
+    name = experiment_name("brave-fox", {})
+    (project / "params.yaml").write_text("lr: 0.9\n")
+    with pytest.raises(StageError, match=r"was not begun: params\.yaml, the recipe or the code changed"):
+        Experimenter("cleaning").run(name, {}, threads=1)
+    assert not (project / "begun").exists()
 
 
 def test_one_begins_after_another_and_then_they_run_side_by_side(project: Path, monkeypatch) -> None:
     """Each waits, once it has begun, for the other to begin; and none may begin while another does."""
-    begin = 'mkdir beginning || exit 1; sleep 0.2; rmdir beginning; touch "$6.begun"; echo "Running stage \'train\':"'
+    begin = (
+        'mkdir beginning || exit 1; sleep 0.2; rmdir beginning; touch "${6%-*}.begun"; echo "Running stage \'train\':"'
+    )
     both = "while ! [ -e a.begun -a -e b.begun ]; do sleep 0.05; done"
     act(project, monkeypatch, f"{begin}; {both}; {RECORD}")
     experimenter, found = Experimenter("cleaning"), []
     threads = [
-        threading.Thread(target=lambda name: found.append(experimenter.run(name, {}, 1)), args=(name,)) for name in "ab"
+        threading.Thread(target=lambda name: found.append(experimenter.run(name, {}, 1)), args=(name,))
+        for name in (experiment_name(title, {}) for title in "ab")
     ]
     for thread in threads:
         thread.start()
@@ -155,12 +172,17 @@ def heeded_interrupts() -> Iterator[None]:
 
 @pytest.mark.usefixtures("heeded_interrupts")
 def test_closing_ends_what_runs_and_starts_nothing_more(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    act(project, monkeypatch, "trap 'touch interrupted; exit 1' INT; touch begun; sleep 30 >/dev/null 2>&1 & wait")
+    act(
+        project,
+        monkeypatch,
+        "trap 'touch hurt; exit 1' INT; touch begun; sleep 0.5; echo \"Running stage 'train':\";"
+        "trap 'touch interrupted; exit 1' INT; sleep 30 >/dev/null 2>&1 & wait",
+    )
     experimenter, faults = Experimenter("cleaning"), []
 
     def run() -> None:
         with pytest.raises(StageError) as fault:
-            experimenter.run("brave-fox", {}, 1)
+            experimenter.run(experiment_name("brave-fox", {}), {}, 1)
         faults.append(fault)
 
     thread = threading.Thread(target=run)
@@ -172,6 +194,7 @@ def test_closing_ends_what_runs_and_starts_nothing_more(project: Path, monkeypat
     thread.join(timeout=20)
     assert faults
     assert (project / "interrupted").exists()
+    assert not (project / "hurt").exists(), "while dvc had the user's changes in git's stash"
     (project / ".pipeline/studies/shy-fox.log").write_text("what failed before")
     with pytest.raises(StageError, match="stopped"):
         experimenter.run("shy-fox", {}, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,7 @@ class Acted:
         self.settings: dict[str, Mapping[str, str]] = {}
         self.fails: str | None = None
         self.closed = 0
-        self.rulers = dict.fromkeys(ARMS, "p")
+        self.rulers = dict.fromkeys([*ARMS, "no"], "p")
         monkeypatch.setattr(study, "Experimenter", lambda _study: self)
         monkeypatch.setattr(study, "experiment_name", lambda title, _settings: title)
         monkeypatch.setattr(study, "find_experiment", lambda name: name if name in self.settings else None)
@@ -55,7 +56,7 @@ class Acted:
     def figures_of(self, name: str, stage: str) -> dict[str, float]:
         arm = name.split("-")[2]
         return {
-            "resize": {"train": FACES[arm]},
+            "resize": {"train": FACES.get(arm, 500)},
             "train": {"kimg": 99.5},
             "evaluate": {
                 "kid_lite0_pristine": 400.0 + int(name[-1] if name[-1].isdigit() else 0),
@@ -202,6 +203,8 @@ def test_an_unknown_arm_is_refused_before_any_work(acted: Acted) -> None:
         pytest.param(("filter.enabled", "false"), id="what an arm is"),
         pytest.param(("data/builtin.yaml:dirt.blur", "0.5"), id="the dirt"),
         pytest.param(("seed", "7"), id="the seed"),
+        pytest.param(("filter.enabled", "true"), id="what another arm is"),
+        pytest.param(("data/builtin.yaml:dirt.blur", "0.03"), id="the dirt as the recipe has it"),
         pytest.param(("dataroot", "/my/faces"), id="faces without a truth"),
     ],
 )
@@ -220,6 +223,7 @@ def test_what_the_study_itself_sets_is_refused(acted: Acted, setting: tuple[str,
         ("lr", "2020-13-45", "params.yaml: lr: input should be a valid number"),
         ("batch_size", "0x40", "params.yaml: batch_size: input should be a valid integer"),
         ("lr", "[1", r"-S .*lr=\[1"),
+        ("ngf", "range(1,3)", r"-S .*ngf=range\(1,3\)"),
         ("data/builtin.yaml:size", "7", "data/builtin.yaml: size"),
         ("other.yaml:size", "7", "-S other.yaml:…: settings are in params.yaml, and in data/builtin.yaml"),
         # Spellings of dvc's that would set what an arm is behind its back.
@@ -233,6 +237,30 @@ def test_settings_are_checked_before_any_work(acted: Acted, key: str, value: str
     with pytest.raises(ParamsError, match=message):
         run_study(replace(SMALL, settings={**SMALL.settings, key: value}), jobs=2, say=lambda _: None)
     assert acted.runs == []
+
+
+def test_a_study_goes_by_its_own_faces_and_filter_whatever_the_settings_are(
+    acted: Acted, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever trains on faces of their own can ask it too."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(root / "data", "data", ignore=lambda *_: ["raw", "clean", "faces"])
+    lines = (root / "params.yaml").read_text(encoding="utf-8")
+    mine = lines.replace("dataroot: data/builtin.yaml", "dataroot: /my/faces").replace("dedup: true", "dedup: false")
+    assert mine.count("/my/faces") == mine.count("dedup: false") == 1
+    Path("params.yaml").write_text(mine, encoding="utf-8")
+    run_study(replace(SMALL, arms=("raw", "cleaned", "no-blur")), jobs=2, say=lambda _: None)
+    filters = {name.split("-")[2]: settings for name, settings in acted.settings.items() if name.endswith("seed0")}
+    assert filters["cleaned"].items() - filters["no"].items() == {("filter.blur", "true")}
+    assert filters["cleaned"]["filter.dedup"] == "true"
+
+
+def test_epochs_go_by_the_batch_size_however_it_is_spelt(acted: Acted) -> None:
+    form = replace(SMALL, settings={**SMALL.settings, "params.yaml:batch_size": "128"})
+    run_study(form, jobs=2, say=lambda _: None)
+    trained = acted.settings["cleaning-2x-cleaned-seed0"]
+    assert trained["num_epochs"] == str(epochs_for(10.0, FACES["cleaned"], 128))
+    assert trained["num_epochs"] != str(epochs_for(10.0, FACES["cleaned"], 64))
 
 
 def test_all_are_named_before_the_first_is_trained(acted: Acted, monkeypatch: pytest.MonkeyPatch) -> None:

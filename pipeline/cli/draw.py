@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.dcgan.networks import Generator
 
 BATCH_SIZE, FRAME_MS = 64, 80
+MOST_FACES = 1_000_000
 MOST_PIXELS = 65_535  # a side of a GIF, or of VP9's frames
 
 Weights = Annotated[
@@ -38,7 +39,7 @@ def generate(
     out: Annotated[
         Path, typer.Argument(help="A .png file takes all faces as a grid, a folder one file a face.")
     ] = Path("generated.png"),
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces.")] = 64,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=MOST_FACES, help="How many faces.")] = 64,
     columns: Annotated[int, typer.Option(min=1, help="Faces in a row of the grid.")] = 8,
     seed: Seed = 0,
     truncation: Truncation = 1.0,
@@ -68,7 +69,7 @@ def generate(
 
 def interpolate(
     out: Annotated[Path, typer.Argument(help="The .png file.")] = Path("interpolation.png"),
-    rows: Annotated[int, typer.Option(min=1, help="How many pairs of faces.")] = 8,
+    rows: Annotated[int, typer.Option(min=1, max=MOST_FACES, help="How many pairs of faces.")] = 8,
     steps: Annotated[int, typer.Option(min=2, help="Faces in a row, the pair included.")] = 8,
     seed: Seed = 0,
     truncation: Truncation = 1.0,
@@ -94,7 +95,9 @@ def interpolate(
 
 def walk(
     out: Annotated[Path, typer.Argument(help="The .gif or .mp4 file.")] = Path("walk.gif"),
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces walk side by side.")] = 16,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=MOST_FACES, help="How many faces walk side by side.")
+    ] = 16,
     columns: Annotated[int, typer.Option(min=1, help="Faces in a row.")] = 4,
     stops: Annotated[int, typer.Option(min=2, help="Faces that each one passes before it is back at the first.")] = 4,
     steps: Annotated[int, typer.Option(min=2, help="Frames from one stop to the next.")] = 12,

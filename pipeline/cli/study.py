@@ -47,7 +47,7 @@ def cleaning(
         raise typer.BadParameter("is the opposite of --long", param_hint="--quick")
     from pipeline.params import flatten, read_yaml
     from pipeline.reports.study import write_study
-    from pipeline.study import FULL, LONG, QUICK, run_study
+    from pipeline.study import FULL, LONG, QUICK, RECIPE, run_study
 
     form = QUICK if quick else LONG if long else FULL
     form = replace(
@@ -63,11 +63,15 @@ def cleaning(
     # children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with faults():
-        params = flatten(read_yaml(paths.PARAMS))  # which may be edited meanwhile
+        if form.folder.exists() and not form.folder.is_dir():
+            raise StageError(f"{form.folder} is no folder")
+        recipe = {f"{RECIPE}:{key}": value for key, value in flatten(read_yaml(RECIPE)).items()}
+        params = flatten(read_yaml(paths.PARAMS)) | recipe  # which may be edited meanwhile
         levels, failures = run_study(form, jobs, typer.echo)
         if any(one.outcomes for level in levels for one in level.arms):
-            typer.echo("\n" + write_study(levels, form.settings, params, form.folder))
-            typer.echo(f"{form.folder}/study.md, study.json, study.png")
+            folder = Path("out") if failures else form.folder  # part of a study is not put in the place of a whole one
+            typer.echo("\n" + write_study(levels, form.settings, params, folder))
+            typer.echo(f"{folder}/study.md, study.json, study.png")
         if failures:
             raise StageError("\n  ".join([f"{len(failures)} failed; the same command tries them again:", *failures]))
 

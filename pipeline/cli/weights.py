@@ -42,6 +42,8 @@ def export_weights(
     weights: Annotated[Path, typer.Option(help="The network, as the train stage writes it.")] = paths.GENERATOR,
 ) -> None:
     """Write weights as a state dict that PyTorch's DCGAN tutorial loads."""
+    if out.suffix not in (".pth", ".pt"):
+        raise typer.BadParameter("must be a .pth or .pt file", param_hint="--out")
     from pipeline.dcgan.travel import network_of, write_state_dict
     from pipeline.dcgan.weights import read_weights
 
