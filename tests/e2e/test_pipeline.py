@@ -7,11 +7,20 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from PIL import Image
+from scipy.spatial.distance import cdist
 
+from pipeline.dcgan.sampling import generate, load_evaluated, sample_noise
+from pipeline.metrics.backbone import open_backbone
+from pipeline.metrics.features import extract_features
+from pipeline.metrics.scores import figure_name
+from pipeline.params import load_params
 from tests.e2e.project import Project
 
 STATES = {"Queued", "Running", "Success", "Failed"}  # of a task in DVC's queue
@@ -63,6 +72,46 @@ def test_every_image_has_a_verdict_and_the_counts_agree(project: Project) -> Non
         figures["evaluate"]
     )
     assert {"kimg", "seconds", "img_per_s", "lossD", "lossG"} <= set(figures["train"])
+
+
+def test_the_figures_are_those_of_their_own_generator_and_ruler(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made again from the project's files, by formulas of this test's own."""
+    monkeypatch.chdir(project.folder)
+    figures, params = json.loads(Path("metrics/evaluate.json").read_text()), load_params()
+    backbone = open_backbone(torch.device("cpu"), 32, 3)
+    arrays = {name: np.load(f"data/faces/{name}.npy") for name in ("train", "holdout_raw", "holdout_pristine")}
+    real = {name: extract_features(faces, backbone, name).astype(np.float64) for name, faces in arrays.items()}
+    nets = load_evaluated(params, torch.device("cpu"))
+    z = sample_noise(64, nets[""].nz, params.seed + 1)
+    faces = {who: generate(netG, z, 64) for who, netG in nets.items()}
+    fake = {who: extract_features(some, backbone, who).astype(np.float64) for who, some in faces.items()}
+    for who in ("", "live"):
+        for ruler in ("raw", "pristine"):
+            name = figure_name("kid_lite0", who, ruler)
+            assert figures[name] == pytest.approx(1000 * kid(fake[who], real[f"holdout_{ruler}"]), rel=0.001), name
+    assert abs(figures["kid_lite0_raw"] / figures["kid_lite0_live_raw"] - 1) > 0.005, "too alike to tell them apart"
+
+    drawn, held = (cdist(some, real["train"]) for some in (fake[""], real["holdout_raw"]))
+    nearer = np.percentile(held.min(axis=1), params.evaluate.copied_percentile, method="weibull")
+    assert figures["copied_share"] == pytest.approx((drawn.min(axis=1) < nearer).mean(), abs=0.02)
+    with Image.open("plots/suspicious.png") as sheet:  # the likest pair is the first: one over the other
+        first = np.asarray(sheet)[2:70].astype(int)
+    suspect = int(drawn.min(axis=1).argmin())
+    twin = arrays["train"][drawn[suspect].argmin()]
+    assert np.abs(first[:32, 2:34] - faces[""][suspect]).max() <= 2
+    assert (first[34:66, 2:34] == twin).all()
+
+
+def kid(fake: np.ndarray, real: np.ndarray) -> float:
+    """Binkowski et al. 2018, equations 3 and 4."""
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    own = sum((kernel(x, x).sum() - np.trace(kernel(x, x))) / (len(x) * (len(x) - 1)) for x in (fake, real))
+    return float(own - 2 * kernel(fake, real).mean())
 
 
 def test_mlflow_has_the_invocation_and_its_stages(project: Project) -> None:

@@ -14,6 +14,7 @@ from timm.data import ImageNetInfo
 
 from pipeline.errors import StageError
 from pipeline.faces import Faces
+from pipeline.metrics import features
 from pipeline.metrics.backbone import (
     WIDTH,
     Backbone,
@@ -117,6 +118,25 @@ def test_cache_tells_other_faces_apart(tmp_path: Path, faces: Faces, change: obj
     calls: list[int] = []
     cached_features(faces, counting(calls), "test", tmp_path)
     cached_features(change(faces), counting(calls), "test", tmp_path)
+    assert sum(calls) == 14
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "value"),
+    [
+        pytest.param(features, "VERSION", 99, id="our own code"),
+        pytest.param(features, "version", lambda library: f"another {library}", id="a library"),
+        pytest.param(Backbone, "device", property(lambda _: "cuda"), id="the device"),
+    ],
+)
+def test_cache_tells_other_features_of_the_same_faces_apart(
+    tmp_path: Path, faces: Faces, monkeypatch: pytest.MonkeyPatch, target: object, name: str, value: object
+) -> None:
+    calls: list[int] = []
+    first = counting(calls)
+    cached_features(faces, first, "test", tmp_path)
+    monkeypatch.setattr(target, name, value, raising=False)
+    cached_features(faces, first, "test", tmp_path)
     assert sum(calls) == 14
 
 
