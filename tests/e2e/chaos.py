@@ -35,6 +35,7 @@ PARAMS = {
 }
 MOST_KILLS = 5  # in a round
 AGAIN = 0.5  # how likely the next attempt is killed too
+DVC = "dvc's start"
 PATIENCE = 400.0  # seconds that a command may take to end after a kill, or to complete
 
 # What a run makes, and where it may leave something behind. DVC's caches hold what the metrics' digests name, which
@@ -159,7 +160,7 @@ def has_ended(process: subprocess.Popen[str], seconds: float) -> bool:
 def stage_of(log: Path) -> str:
     """Return the stage that a command was at, by what it has printed."""
     begun = [line.split("'")[1] for line in log.read_text().splitlines() if line.startswith("Running stage '")]
-    return begun[-1] if begun else "dvc's start"
+    return begun[-1] if begun else DVC
 
 
 def open_runs(project: Project) -> list[str]:
@@ -200,8 +201,9 @@ def play(
             faults.append(f"attempt {number} failed, and nothing was killed: {printed.splitlines()[-1:]}")
         if code and "ERROR: " not in printed and not (kill and kill.victim == "dvc"):
             faults.append(f"attempt {number} did not say that it failed")
-        # Python's own start, some hundredths of a second, hears Ctrl-C before any code of ours can.
-        if "Traceback" in printed and "Failed to import the site module" not in printed:
+        # Python's own start, some hundredths of a second, and dvc's hear Ctrl-C before any code of ours can.
+        theirs = "Failed to import the site module" in printed or (kill and kill.stage == DVC)
+        if "Traceback" in printed and not theirs:
             faults.append(f"attempt {number} ended with a traceback: {printed[printed.rindex('Traceback') :]}")
         if not code:
             break
