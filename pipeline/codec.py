@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ MOST_READS = 200_000
 # A TIFF's tile is decoded whole, however little of it the picture takes; ordinary ones are up to this large.
 LARGEST_TILE = 1024 * 1024  # pixels
 TILE_WIDTH, TILE_LENGTH = 322, 323  # tags
+TIFF_NUMBERS = {3: "H", 4: "I"}  # the types SHORT and LONG, which a side is written in
 
 # By what Pillow multiplies the grey of a PNG of 2 or 4 bits; not that which its tRNS block says is to be clear.
 GREY_STEPS = {"L;2": 85, "L;4": 17}
@@ -105,7 +107,7 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             with _open(reader, max_pixels) as image:
                 if image.width * image.height > max_pixels:
                     raise DecodeError("too many pixels")
-                if image.format == "TIFF" and _tile(image) > max(max_pixels, LARGEST_TILE):
+                if image.format == "TIFF" and _tile_pixels(data) > max(max_pixels, LARGEST_TILE):
                     raise DecodeError("too many pixels")
                 reader.most = MOST_BMP_READS if image.format == "BMP" else MOST_READS
                 yield image
@@ -135,10 +137,24 @@ def _open(reader: _BoundedReader, max_pixels: int) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = None
 
 
-def _tile(image: Image.Image) -> int:
-    """Return the pixels in each tile of a TIFF, 0 where it has none."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    return int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0))
+def _tile_pixels(data: bytes) -> int:
+    """Return the pixels in a tile of a TIFF's first picture, 0 where it has none; DecodeError where that is not plain.
+
+    By the bytes of its directory, as libtiff reads it: Pillow passes over types of numbers that it does not know, and
+    takes the last of two entries where libtiff takes the first.
+    """
+    order, is_big = ("<" if data[:1] == b"I" else ">"), b"+" in data[2:4]
+    at = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)[0]
+    count = struct.unpack_from(order + ("Q" if is_big else "H"), data, at)[0]
+    first, step, value = (at + 8, 20, 12) if is_big else (at + 2, 12, 8)
+    sides: dict[int, int] = {}
+    for entry in range(first, min(first + step * count, len(data) - step + 1), step):
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        if tag in (TILE_WIDTH, TILE_LENGTH):
+            if tag in sides or kind not in TIFF_NUMBERS:
+                raise DecodeError("damaged")
+            sides[tag] = struct.unpack_from(order + TIFF_NUMBERS[kind], data, entry + value)[0]
+    return sides.get(TILE_WIDTH, 0) * sides.get(TILE_LENGTH, 0)
 
 
 def _has_too_many_scans(data: bytes) -> bool:

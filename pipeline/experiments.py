@@ -9,15 +9,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import TextIO
 
 from pipeline import paths
 from pipeline.digest import file_digest
-from pipeline.errors import StageError
+from pipeline.errors import ParamsError, StageError
 from pipeline.params import read_yaml
 from pipeline.tracking import STUDY_VARIABLE
 
@@ -92,6 +91,7 @@ class Experimenter:
         self._study = study
         self._starting = Lock()
         self._running: set[subprocess.Popen[str]] = set()
+        self._beginning: subprocess.Popen[str] | None = None
         self._closed = False
 
     def close(self) -> None:
@@ -100,30 +100,32 @@ class Experimenter:
         What is asked for after that fails.
         """
         self._closed = True
-        # Not while one begins: dvc has the user's changes in git's stash then, and a signal can leave them there.
-        is_whole = self._starting.acquire(timeout=PATIENCE)
-        for process in list(self._running):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
-        if is_whole:
-            self._starting.release()
+        at_work = self._running - {self._beginning}
+        _interrupt(at_work)
+        try:
+            # One that begins is let begin: till then dvc has the user's changes in git's stash, and could leave them.
+            if self._starting.acquire(timeout=PATIENCE):
+                self._starting.release()
+        finally:  # a second Ctrl-C ends the wait
+            _interrupt(self._running - at_work)
 
     def run(self, name: str, settings: Mapping[str, str], threads: int, target: str | None = None) -> str:
         """Run an experiment, up to a stage or whole, on so many threads; return its commit.
 
-        Raises StageError where it failed, and after close().
+        Raises StageError where it failed, after close(), and where what the name says is no longer what is there.
         """
         command = ["dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", name]
         for key, value in settings.items():
             command += ["--set-param", f"{key}={value}"]
-        if self._closed:  # and the log that an earlier failure left stays
-            raise StageError("stopped")
         log = paths.state_dir() / LOGS / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            log.open("w", encoding="utf-8") as file,
-            self._start(name, settings, [*command, *([target] if target else [])], threads, file) as process,
-        ):
+        # One at a time begins: dvc stashes an experiment in the main checkout, and then takes the first that it finds.
+        with self._starting:
+            if self._closed:  # and the log that an earlier failure left stays
+                raise StageError("stopped")
+            _require_named(name, settings)
+            process = self._begin([*command, *([target] if target else [])], threads, log)
+        with process, log.open("a", encoding="utf-8") as file:
             file.writelines(process.stdout or ())
         self._running.discard(process)
         # By what it left, not by dvc's exit code: at the very end dvc may fail to tidy up.
@@ -132,38 +134,43 @@ class Experimenter:
             raise StageError(f"{name} failed ({_last_line(log)}); see {log}")
         return revision
 
-    def _start(
-        self, name: str, settings: Mapping[str, str], command: Sequence[str], threads: int, log: TextIO
-    ) -> subprocess.Popen[str]:
-        """Return a process of dvc that has begun with its first stage, or ended; log takes what it said till then.
-
-        One at a time begins: dvc stashes an experiment in the main checkout, and then takes the first that it finds.
-        Raises StageError where what the name says is no longer what is there.
-        """
-        with self._starting:
-            if self._closed:
-                raise StageError("stopped")
-            # No other one begins, so what is here is as the user has it.
-            if experiment_name(name.rpartition("-")[0], settings) != name:
-                raise StageError(
-                    f"{name} was not begun: {paths.PARAMS}, the recipe or the code changed since the study did; put "
-                    "back what was there, or give the same command again to go by what is there now"
-                )
-            process = subprocess.Popen(
-                command,
-                env={**_environment(), STUDY_VARIABLE: self._study, "OMP_NUM_THREADS": str(threads)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
-            self._running.add(process)
+    def _begin(self, command: Sequence[str], threads: int, log: Path) -> subprocess.Popen[str]:
+        """Return a process of dvc that has begun with its first stage, or ended; log takes what it said till then."""
+        process = subprocess.Popen(
+            command,
+            env={**_environment(), STUDY_VARIABLE: self._study, "OMP_NUM_THREADS": str(threads)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._beginning = process
+        self._running.add(process)
+        with log.open("w", encoding="utf-8") as file:
             for line in process.stdout or ():
-                log.write(line)
+                file.write(line)
                 if _BEGUN.match(line):
                     break
+        self._beginning = None
         return process
+
+
+def _interrupt(processes: Iterable[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+
+
+def _require_named(name: str, settings: Mapping[str, str]) -> None:
+    """Raise StageError where an experiment would be another one than its name says; none may be beginning."""
+    with suppress(ParamsError, OSError):  # half of a file that is being saved
+        if experiment_name(name.rpartition("-")[0], settings) == name:
+            return
+    raise StageError(
+        f"{name} was not begun: {paths.PARAMS}, the recipe or the code changed since the study did; put back what was "
+        "there, or give the same command again to go by what is there now"
+    )
 
 
 def _environment() -> dict[str, str]:

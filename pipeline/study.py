@@ -265,7 +265,9 @@ def _require_one_ruler(arms: Sequence[_Data]) -> None:
 
 def _training_settings(data: _Data, kimg: float, batch_size: int, seed: int) -> dict[str, str]:
     epochs = epochs_for(kimg, data.faces, batch_size)
-    return {**data.settings, "num_epochs": str(epochs), "seed": str(seed)}
+    own = {"num_epochs": str(epochs), "seed": str(seed)}
+    # Last, so that no other spelling of the keys wins.
+    return {key: value for key, value in data.settings.items() if key not in own} | own
 
 
 def _ensure(

@@ -23,6 +23,7 @@ def run_stage(name: str, main: Callable[[], None]) -> None:
 
     A fault that the user can mend is one line that names the stage; anything else keeps its traceback.
     """
+    end_at_once()  # where it was not started by -m
     with faults(name):
         inputs = Inputs(name)
         with _one_stage_at_a_time(name):

@@ -389,9 +389,13 @@ def test_pictures_are_soiled(
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list:
+def asked(monkeypatch: pytest.MonkeyPatch, root: Path, tmp_path: Path) -> list:
     """The forms that run_study was asked for; one training fails, and all do where none but raw is wanted."""
     forms: list = []
+    (tmp_path / "data").mkdir()
+    for file in ("params.yaml", "data/builtin.yaml"):
+        shutil.copy(root / file, tmp_path / file)
+    monkeypatch.chdir(tmp_path)
 
     def run_study(form, jobs, say):
         forms.append((form, jobs))
@@ -417,9 +421,13 @@ def test_what_is_not_the_whole_study_goes_beside_the_published_one(asked: list) 
     """And where every training failed nothing is written in the place of what is there."""
     found = CliRunner().invoke(app, ["study", "cleaning", "--seeds", "3"])
     assert "out/study.md" in found.stdout
+    found = CliRunner().invoke(app, ["study", "cleaning"])
+    assert "out/study.md" in found.stdout, "one of its trainings failed"
+    found = CliRunner().invoke(app, ["study", "cleaning", "--out", "mine"])
+    assert "mine/study.md" in found.stdout
     found = CliRunner().invoke(app, ["study", "cleaning", "--arm", "raw"])
     assert (found.exit_code, found.stdout) == (1, "")
-    assert [form.folder for form, _ in asked] == [Path("out")] * 2
+    assert [str(form.folder) for form, _ in asked] == ["out", "docs", "mine", "out"]
 
 
 def test_what_is_given_replaces_the_forms_own(asked: list) -> None:

@@ -162,6 +162,17 @@ def test_one_begins_after_another_and_then_they_run_side_by_side(project: Path, 
     assert len(found) == 2
 
 
+def test_a_failure_before_the_beginning_leaves_the_log_of_the_one_before(project: Path) -> None:
+    name = experiment_name("brave-fox", {})
+    log = project / f".pipeline/studies/{name}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("what failed before")
+    (project / "params.yaml").write_text("lr: [0.9\n")  # half of what is being saved
+    with pytest.raises(StageError, match="was not begun"):
+        Experimenter("cleaning").run(name, {}, 1)
+    assert log.read_text() == "what failed before"
+
+
 @pytest.fixture
 def heeded_interrupts() -> Iterator[None]:
     """Tests that run in the background ignore Ctrl-C, and so would what they start."""
@@ -199,3 +210,23 @@ def test_closing_ends_what_runs_and_starts_nothing_more(project: Path, monkeypat
     with pytest.raises(StageError, match="stopped"):
         experimenter.run("shy-fox", {}, 1)
     assert (project / ".pipeline/studies/shy-fox.log").read_text() == "what failed before"
+
+
+@pytest.mark.usefixtures("heeded_interrupts")
+def test_a_second_ctrl_c_waits_for_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    act(project, monkeypatch, "trap 'touch interrupted; exit 1' INT; touch begun; sleep 30 >/dev/null 2>&1 & wait")
+    experimenter = Experimenter("cleaning")
+
+    def run() -> None:
+        with pytest.raises(StageError):
+            experimenter.run(experiment_name("brave-fox", {}), {}, 1)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not (project / "begun").exists():
+        time.sleep(0.02)
+    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        experimenter.close()
+    thread.join(timeout=20)
+    assert (project / "interrupted").exists()

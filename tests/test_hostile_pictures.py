@@ -80,13 +80,13 @@ def with_scans(jpeg: bytes, count: int) -> bytes:
     return jpeg[:-2] + last * count + jpeg[-2:]
 
 
-def one_tile(side: int) -> bytes:
+def one_tile(side: int, kind: int = 4, *more: tuple[int, int, int, int]) -> bytes:
     """Return a TIFF of 16×16 pixels, cut from one tile of so many a side."""
     tile = zlib.compress(bytes(3 * side * side))
     tags = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 2), (277, 3, 1, 3)]
-    tags += [(322, 4, 1, side), (323, 4, 1, side), (324, 4, 1, 0), (325, 4, 1, len(tile))]
+    tags += [(322, kind, 1, side), *more, (323, kind, 1, side), (324, 4, 1, 0), (325, 4, 1, len(tile))]
     start = len(tiff(*(entry(*tag) for tag in tags)))
-    tags[8] = (324, 4, 1, start)
+    tags[-2] = (324, 4, 1, start)
     return tiff(*(entry(*tag) for tag in tags)) + tile
 
 
@@ -127,6 +127,8 @@ def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
         "TIFF, cyclic directories": (patched(cyclic, end, cyclic[4:8]), None),
         "TIFF, a tile of 4 megapixels": (one_tile(SIDE), None),
         "TIFF, a tile of 400 megapixels": (one_tile(10 * SIDE), "too many pixels"),
+        "TIFF, a tile whose side is of a type that Pillow does not know": (one_tile(SIDE, 9), "damaged"),
+        "TIFF, a tile of two widths": (one_tile(SIDE, 4, (322, 4, 1, 16)), "damaged"),
         "TIFF, 2^28 strips": (tiff(*sides, entry(273, 4, 2**28, 8), entry(279, 4, 2**28, 8)), "not an image"),
         "TIFF, 65,000 tags": (tiff(*sides, *(entry(30_000 + tag, 12, 2, 8) for tag in range(35_000))), "damaged"),
         "GIF, screen of 65,535 a side": (patched(gif, 6, b"\xff" * 4), "too many pixels"),

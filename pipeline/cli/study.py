@@ -63,13 +63,12 @@ def cleaning(
     # children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with faults():
-        if form.folder.exists() and not form.folder.is_dir():
-            raise StageError(f"{form.folder} is no folder")
+        form.folder.mkdir(parents=True, exist_ok=True)  # or the fault comes now, and not after an hour
         recipe = {f"{RECIPE}:{key}": value for key, value in flatten(read_yaml(RECIPE)).items()}
         params = flatten(read_yaml(paths.PARAMS)) | recipe  # which may be edited meanwhile
         levels, failures = run_study(form, jobs, typer.echo)
         if any(one.outcomes for level in levels for one in level.arms):
-            folder = Path("out") if failures else form.folder  # part of a study is not put in the place of a whole one
+            folder = form.folder if out or not failures else Path("out")  # docs/ is for a whole one
             typer.echo("\n" + write_study(levels, form.settings, params, folder))
             typer.echo(f"{folder}/study.md, study.json, study.png")
         if failures:

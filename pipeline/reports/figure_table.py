@@ -163,7 +163,7 @@ def rounded(value: float, error: float | None) -> str:
 
     An error of 0 is none: the bootstrap finds that where a share is 0 or 1, which is no certainty.
     """
-    if not error:
+    if not (error and error > 0):
         return f"{value:z.{1 if abs(value) >= 10 else 3}f}"
     digits = min(max(1 - math.floor(math.log10(error)), 0), 6)
     return f"{value:z.{digits}f} ± {error:.{digits}f}"

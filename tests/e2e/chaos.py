@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,7 @@ PARAMS = {
 MOST_KILLS = 5  # in a round
 AGAIN = 0.5  # how likely the next attempt is killed too
 DVC = "dvc's start"
+PYTHONS_START = re.compile(r"Fatal Python error: init_import_site.*?^KeyboardInterrupt$", re.DOTALL | re.MULTILINE)
 PATIENCE = 400.0  # seconds that a command may take to end after a kill, or to complete
 
 # What a run makes, and where it may leave something behind. DVC's caches hold what the metrics' digests name, which
@@ -202,9 +204,9 @@ def play(
         if code and "ERROR: " not in printed and not (kill and kill.victim == "dvc"):
             faults.append(f"attempt {number} did not say that it failed")
         # Python's own start, some hundredths of a second, and dvc's hear Ctrl-C before any code of ours can.
-        theirs = "Failed to import the site module" in printed or (kill and kill.stage == DVC)
-        if "Traceback" in printed and not theirs:
-            faults.append(f"attempt {number} ended with a traceback: {printed[printed.rindex('Traceback') :]}")
+        ours = PYTHONS_START.sub("", printed)
+        if "Traceback" in ours and not (kill and kill.stage == DVC):
+            faults.append(f"attempt {number} ended with a traceback: {ours[ours.rindex('Traceback') :]}")
         if not code:
             break
         go_on = number < MOST_KILLS and chance.random() < AGAIN

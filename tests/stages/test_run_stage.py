@@ -16,8 +16,7 @@ from pipeline import paths
 
 def stage(folder: Path, main: str, name: str = "filter") -> subprocess.Popen[str]:
     """Start a stage in a folder, whose main is an expression."""
-    code = "import errno, os; from pipeline.errors import *; from pipeline.signals import end_at_once; end_at_once()\n"
-    code += f"from stages import run_stage; run_stage({name!r}, {main})"
+    code = f"import errno, os; from pipeline.errors import *; from stages import run_stage; run_stage({name!r}, {main})"
     root = Path(__file__).parents[2]
     return subprocess.Popen(
         [sys.executable, "-c", code],
