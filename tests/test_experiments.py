@@ -186,8 +186,8 @@ def test_closing_ends_what_runs_and_starts_nothing_more(project: Path, monkeypat
     act(
         project,
         monkeypatch,
-        "trap 'touch hurt; exit 1' INT; touch begun; sleep 0.5; echo \"Running stage 'train':\";"
-        "trap 'touch interrupted; exit 1' INT; sleep 30 >/dev/null 2>&1 & wait",
+        "trap 'touch hurt; exit 1' INT; touch begun; sleep 0.5; trap 'touch interrupted; exit 1' INT;"
+        "echo \"Running stage 'train':\"; sleep 30 >/dev/null 2>&1 & wait",
     )
     experimenter, faults = Experimenter("cleaning"), []
 
