@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 import matplotlib
@@ -19,7 +20,7 @@ from pipeline.errors import StageError
 from pipeline.messages import printable
 from pipeline.reports.figure_table import better_of, pairs, rounded
 from pipeline.reports.grids import grid
-from pipeline.results import Results
+from pipeline.results import Results, is_same
 from pipeline.runs import aligned
 
 FACES, COLUMNS = 64, 8
@@ -70,16 +71,8 @@ def differing_settings(left: Results, right: Results) -> dict[str, tuple[str, st
     """Return the settings in which two runs differ; one that a run does not have is no difference."""
     shared = sorted(left.params.keys() & right.params.keys())
     return {
-        key: (left.params[key], right.params[key]) for key in shared if not _same(left.params[key], right.params[key])
+        key: (left.params[key], right.params[key]) for key in shared if not is_same(left.params[key], right.params[key])
     }
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two settings are equal: MLflow has 3.0 where dvc.lock has 3."""
-    try:
-        return one == other or float(one) == float(other)
-    except ValueError:
-        return False
 
 
 def cautions(left: Results, right: Results) -> list[Caution]:
@@ -129,20 +122,28 @@ def told(left: Results, right: Results) -> str:
     lines.append(BLANK)
     found = sorted(differences(left, right), key=_rank)
     zero = [one.name for one in found if not left.figures[one.name] and not right.figures[one.name]]
+    # Of the faces and not of the generators: where the faces are the same there is nothing to see.
+    floors = [one.name for one in found if "_floor" in one.name and not one.difference]
     for one in found:
-        if one.name in zero:
-            continue
-        apart = rounded(one.difference, one.error)
-        lines.append([one.name, one.left, one.right, apart, _verdict(one, doubts)])
+        if one.name not in zero + floors:
+            apart = rounded(one.difference, one.error)
+            lines.append([one.name, one.left, one.right, apart, _verdict(one, doubts)])
     text = [
         aligned(lines),
-        *([f"0 in both: {', '.join(zero)}"] if zero else []),
+        *([fill(f"0 in both: {', '.join(zero)}", 100)] if zero else []),
+        *([f"the same in both: {len(floors)} floors, which are of real faces"] if floors else []),
         "",
         "difference: the second run minus the first. told apart: |difference| > 2 × sqrt(se₁² + se₂²), and then",
         "whether the second is better; blank where an error is not known. It tells two generators apart, not two",
         "settings: training again with another seed moves the figures by more than the errors.",
     ]
-    return "\n".join([*text, *(f"warning: {doubt.says}" for doubt in doubts)])
+    warnings = [doubt.says for doubt in doubts]
+    warnings += [
+        f"params.yaml has changed since {side.name} was made ({', '.join(side.edited)}); shown is what it was made with"
+        for side in (left, right)
+        if side.edited
+    ]
+    return "\n".join([*text, *(f"warning: {says}" for says in warnings)])
 
 
 def _verdict(one: Difference, doubts: list[Caution]) -> str:
@@ -172,7 +173,7 @@ def picture(left: Results, right: Results) -> tuple[Pixels, str]:
             says += f"; {side.name}'s as evaluate logged them, because its generator is not in DVC's cache"
         seeds.add(side.params["seed"] if side.generator is None else noise)
         panels.append(_labelled(_grid(side, int(noise)), side))
-    same = len(seeds) == 1 and _same(left.params["nz"], right.params["nz"])
+    same = len(seeds) == 1 and is_same(left.params["nz"], right.params["nz"])
     says += f"; the noise is {'the same' if same else 'NOT the same, as seed or nz differ'}"
     height = max(len(panel) for panel in panels)
     filled = [np.pad(panel, ((0, height - len(panel)), (0, 0), (0, 0)), constant_values=255) for panel in panels]

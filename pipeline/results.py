@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +18,7 @@ from pipeline.errors import ParamsError, StageError
 from pipeline.faces import SUMS
 from pipeline.lineage import METRICS_CODE_TAG, PARENT_TAG, settings
 from pipeline.mlflow_store import open_store
-from pipeline.params import read_yaml
+from pipeline.params import flatten, read_yaml
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
@@ -38,7 +38,7 @@ class Results(NamedTuple):
     generator: a copy of the weights that were evaluated; samples: the picture that was logged, where the weights are
     gone; holdout, clean: the start of the SHA-256 of the raw and of the clean holdout that they were measured against;
     imported: DVC's digest of data/raw, which holds them; run_id: of an MLflow run; metrics_code: DVC's digest of what
-    the figures were measured by. None for what is not to be had.
+    the figures were measured by. None for what is not to be had. edited: settings of params.yaml that are others now.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Results(NamedTuple):
     run_id: str | None = None
     clean: str | None = None
     metrics_code: str | None = None
+    edited: Sequence[str] = ()
 
 
 def find_results(name: str, folder: Path) -> Results:
@@ -121,6 +122,7 @@ def _of_revision(name: str, folder: Path) -> Results | None:
     raw, clean = _holdouts(project)
     read = {dep["path"]: dep.get("md5") for dep in stages.get("evaluate", {}).get("deps", [])}
     code = read.get(str(paths.METRICS_CODE))
+    now = flatten(read_yaml(paths.PARAMS)) if name == WORKSPACE else {}
     results = Results(
         name,
         origin,
@@ -132,6 +134,7 @@ def _of_revision(name: str, folder: Path) -> Results | None:
         imported.get(str(paths.RAW)),
         clean=clean,
         metrics_code=code,
+        edited=[key for key, value in now.items() if not is_same(params.get(key, str(value)), str(value))],
     )
     generator, evaluated_one = folder / "generator.safetensors", str(_evaluated_generator(params))
     try:
@@ -145,6 +148,14 @@ def _of_revision(name: str, folder: Path) -> Results | None:
                 f"'dvc checkout --force {evaluated_one}' brings that one back"
             )
     return results._replace(generator=generator)
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two settings are equal: MLflow has 3.0 where dvc.lock has 3."""
+    try:
+        return one == other or float(one) == float(other)
+    except ValueError:
+        return False
 
 
 def _stale(project: DVCFileSystem, stages: Mapping[str, Any]) -> str | None:

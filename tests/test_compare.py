@@ -139,7 +139,7 @@ def test_an_error_of_nothing_tells_nothing() -> None:
 
 def test_the_text_names_runs_settings_and_the_rule() -> None:
     first = {"precision": 0.5, "recall": 0.4} | FIGURES
-    text = told(results("A", first), results("B", FIGURES | {"precision": 0.1}, {"lr": "0.2"}))
+    text = told(results("A", first), results("B", FIGURES | {"precision": 0.1, "fd_lite0_floor": 2.001}, {"lr": "0.2"}))
     heading, origins, settings, *_ = [line.split() for line in text.splitlines() if line]
     assert heading == ["A", "B", "difference", "told", "apart"]
     assert origins == ["made", "up", "A", "made", "up", "B"]
@@ -150,7 +150,15 @@ def test_the_text_names_runs_settings_and_the_rule() -> None:
     kids = [name.startswith("kid") for name in verdicts(text) if "_floor" not in name]
     assert kids == sorted(kids, reverse=True) != [False] * len(kids)
     assert "|difference| > 2 × sqrt(se₁² + se₂²)" in text
-    assert "no setting differs" in told(results("A"), results("B"))
+    same = told(results("A"), results("B"))
+    assert "no setting differs" in same
+    assert "fd_lite0_floor" not in verdicts(same)
+    assert "the same in both: 1 floors" in same
+
+
+def test_settings_that_were_edited_since_are_not_taken_for_those_of_the_run() -> None:
+    text = told(results("HEAD"), results("workspace")._replace(edited=["filter.max_blur", "lr"]))
+    assert "warning: params.yaml has changed since workspace was made (filter.max_blur, lr); shown is what" in text
 
 
 def test_figures_that_are_0_in_both_share_a_line() -> None:

@@ -230,6 +230,11 @@ def test_figures_are_not_shown_beside_the_faces_of_other_weights(made: Made, tmp
         here.write_bytes(weights)
 
 
+def test_settings_that_were_edited_since_are_named(made: Made, tmp_path: Path) -> None:
+    assert find_results("workspace", tmp_path / "0").edited == ["lr"]
+    assert find_results("first", tmp_path / "1").edited == []
+
+
 def test_figures_that_dvc_has_not_noted_are_not_shown_beside_its_settings(made: Made, tmp_path: Path) -> None:
     here = Path("metrics/evaluate.json")
     figures = here.read_bytes()
