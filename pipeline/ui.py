@@ -103,14 +103,18 @@ def require_free(host: str, port: int) -> None:
 
 def serve() -> None:
     """Become `mlflow ui`; further arguments (`--port 5001`) are passed on."""
+    options = argparse.ArgumentParser(
+        "python -m pipeline.ui", description="Show MLflow's page.",
+        epilog="The other options are those of `mlflow ui`.", add_help=False, allow_abbrev=False,
+    )  # fmt: skip
+    options.add_argument("--help", action="help", help="show this and end")  # -h is MLflow's --host
+    options.add_argument("--host", "-h", default="127.0.0.1", help="0.0.0.0 for all who reach this machine")
+    options.add_argument("--port", "-p", default=5000, type=int)
+    told, _ = options.parse_known_args()
     server = tracking_uri()
     if server.startswith(("http://", "https://")):
         tell(without_credentials(server).rstrip("/"))
         return
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    options.add_argument("--host", "-h", default="127.0.0.1")
-    options.add_argument("--port", "-p", default=5000, type=int)
-    told, _ = options.parse_known_args()
     require_free(told.host, told.port)
     tell(f"http://{told.host}:{told.port}")
     print("MLflow is starting: they open in some ten seconds. Ctrl-C ends it.", flush=True)

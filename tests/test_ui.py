@@ -98,6 +98,13 @@ def test_no_port_ends_with_2_and_a_line(make_ui: Callable[..., tuple[int, str]])
     assert make_ui("--port", "70000") == (2, "make ui: --port 70000 is no port; they go up to 65535\n")
 
 
+def test_help_starts_nothing(tmp_path: Path, root: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.ui", "--help"]
+    told = subprocess.check_output(command, cwd=tmp_path, env={"PYTHONPATH": str(root)}, text=True)
+    assert told.startswith("usage: python -m pipeline.ui")
+    assert "starting" not in told
+
+
 def test_a_damaged_store_ends_with_1_and_a_line(make_ui: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
     code, said = make_ui("--port", "0")
