@@ -14,6 +14,11 @@ from filelock import FileLock
 from pipeline import paths
 
 
+def heed_interrupts() -> None:
+    """Take Ctrl-C as a program in the foreground does: a shell's background job, as CI may be one, ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def stage(folder: Path, main: str, name: str = "filter") -> subprocess.Popen[str]:
     """Start a stage in a folder, whose main is an expression."""
     code = f"import errno, os; from pipeline.errors import *; from stages import run_stage; run_stage({name!r}, {main})"
@@ -21,7 +26,7 @@ def stage(folder: Path, main: str, name: str = "filter") -> subprocess.Popen[str
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(root)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts,
     )  # fmt: skip
 
 
@@ -61,7 +66,7 @@ def test_a_signal_while_a_stage_loads_its_libraries_is_no_traceback(
     with subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", "stages.evaluate"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, text=True, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
+        preexec_fn=heed_interrupts,
     ) as process:  # fmt: skip
         assert process.stderr
         next(line for line in process.stderr if f" {library}." in line)
