@@ -113,7 +113,7 @@ def _applied(settings: Mapping[str, str]) -> tuple[Params, BuiltinRecipe]:
     with TemporaryDirectory() as folder:
 
         def read(file: Path) -> dict[str, Any]:
-            read_yaml(file)
+            read_yaml(file)  # where it is missing, that says so
             copy = Path(shutil.copy(file, folder))
             try:
                 apply_overrides(copy, overrides[file])
@@ -136,8 +136,8 @@ def _require_arms(wanted: Mapping[Place, Mapping[str, str]], recipe: BuiltinReci
         arms_own = {"dataroot": str(RECIPE), **ARMS[arm]}
         taken = [key for key, value in arms_own.items() if str(found[key]).lower() != value]
         taken += [key for key in ("seed", "num_epochs") if found[key] != getattr(untouched, key)]
-        _, meant = _applied(dirt_settings(recipe, dirt, arm))
-        if taken or meant.dirt != damaged.dirt:
+        meant = {key.rpartition(".")[2]: float(share) for key, share in dirt_settings(recipe, dirt, arm).items()}
+        if taken or meant != damaged.dirt:
             raise ParamsError(
                 f"{min(taken, default='dirt')} is for the study to set: it is what its arms are, or what they have in "
                 "common"
