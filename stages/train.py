@@ -48,15 +48,16 @@ def main() -> None:
         # Now, as dvc.yaml may change while it trains.
         key, learnt_from = training_key(params, data, device, count, precision), train_params(params) | {"data": data}
         root = paths.state_dir()
-        with open_checkpoint(root / "checkpoints", key, params.train.keep_checkpoints) as checkpoint, companions(count):
-            fabric = launch(params)
-            state, total_steps = new_state(params, fabric.device), epoch_steps * params.num_epochs
-            checkpoint.resume(state, total_steps, are_stored=lambda outs: all(map(cached_file, outs)))
-            print(f"train: {len(faces)} faces on {device} in {precision}, from step {state.step} to {total_steps}")
-            judge = quick_judge(faces, params.train.quick_kid_images, fabric.device, root / "features")
-            join(state, fabric, params)
-            with reporting(run, state.rows, state.quality, total_steps * params.batch_size / 1000) as report:
-                train(state, faces, params, fabric, report=report, save=checkpoint.save, judge=judge)
+        with open_checkpoint(root / "checkpoints", key, params.train.keep_checkpoints) as checkpoint:
+            with companions(count):
+                fabric = launch(params)
+                state, total_steps = new_state(params, fabric.device), epoch_steps * params.num_epochs
+                checkpoint.resume(state, total_steps, are_stored=lambda outs: all(map(cached_file, outs)))
+                print(f"train: {len(faces)} faces on {device} in {precision}, from step {state.step} to {total_steps}")
+                judge = quick_judge(faces, params.train.quick_kid_images, fabric.device, root / "features")
+                join(state, fabric, params)
+                with reporting(run, state.rows, state.quality, total_steps * params.batch_size / 1000) as report:
+                    train(state, faces, params, fabric, report=report, save=checkpoint.save, judge=judge)
             run.log_rows(open_row(state, epoch_steps, params))
             write_outputs(state, params, epoch_steps, learnt_from)
             for plot in PLOTTED:

@@ -40,12 +40,13 @@ class Checkpoint:
 
         One that is finished, with outs that are_stored by DVC, is forgotten: DVC runs the stage again only where its
         user wants it afresh. With nothing left to train are taken up one whose outs DVC does not have, for want of disk
-        perhaps, and one that another process finished just now. One that was cut off beyond total_steps is kept aside
-        until as many steps are wanted again. Raises StageError where the file is damaged.
+        perhaps, and one that another process finished just now. Of those that were cut off beyond total_steps the
+        longest is kept aside until as many steps are wanted again. Raises StageError where the file is damaged.
         """
-        if self._longer.exists() and self._load(self._longer)["step"] <= total_steps:
+        longest = self._load(self._longer)["step"] if self._longer.exists() else 0
+        if 0 < longest <= total_steps:
+            self._finished.unlink(missing_ok=True)  # first: it is another's, and would have this one forgotten
             self._longer.replace(self._state)
-            self._finished.unlink(missing_ok=True)
         is_finished = self._finished.exists()
         outs = self._finished.read_text(encoding="utf-8").split() if is_finished else []
         self._finished.unlink(missing_ok=True)
@@ -53,7 +54,9 @@ class Checkpoint:
             return
         saved = self._load(self._state)
         is_ours = is_finished and not self._is_anothers
-        if saved["step"] > total_steps and not is_finished:
+        if longest >= saved["step"] > total_steps:
+            self._state.unlink()
+        elif saved["step"] > total_steps and not is_finished:
             self._state.replace(self._longer)
             print(
                 f"train: a longer training with these settings was cut off at step {saved['step']}; it stays in "

@@ -17,14 +17,15 @@ def open_fabric(params: Params) -> Fabric:
     """Return the Lightning Fabric that holds the devices and the precision of params.
 
     ngpu: that many CUDA devices, or the CPU where there is none; 0 the CPU on purpose, with train.cpu_processes.
-    train.precision: bf16 and fp32 as they are named; auto is bf16 where the device multiplies it natively. Raises
+    train.precision: bf16 and fp32 as they are named, of which CUDA multiplies fp32 as TF32, with 10 bits of the 23;
+    auto is bf16 where the device multiplies it natively. Raises
     ParamsError for more GPUs than there are. Where it takes several processes, each calls this within
     processes.companions().
     """
     accelerator, count = choose_devices(params.ngpu, params.train, torch.cuda.device_count())
     kind = choose_precision(params.train.precision, accelerator)
     if accelerator == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32
+        torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.deterministic = True
     # netD sees real and fake images before it learns from both: buffers broadcast in between would break the gradients.

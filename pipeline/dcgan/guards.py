@@ -27,8 +27,8 @@ class CollapsedError(StageError):
 def require_finite(state: TrainState) -> None:
     """Raise DivergedError, with the step and the ranges of what is wrong, unless all that was learnt is finite.
 
-    Looks at the losses since the last row of losses.csv, the weights, BatchNorm's statistics and the last gradients;
-    waits for the device.
+    Looks at the losses since the last row of losses.csv, the weights, BatchNorm's statistics, the last gradients and
+    Adam's moments; waits for the device.
     """
     tensors = dict(_learnt(state))
     # One number for each, the largest size in it, and one look at all of them.
@@ -40,7 +40,7 @@ def require_finite(state: TrainState) -> None:
     more = f" and {len(wrong) - NAMED} more tensors" if len(wrong) > NAMED else ""
     raise DivergedError(
         f"training has diverged by step {state.step}: {'; '.join(wrong[:NAMED])}{more} (sums since the last row of "
-        f"losses.csv: {', '.join(losses)}); the last checkpoint is from before; set lr or train.lr_ratio lower"
+        f"losses.csv: {', '.join(losses)}); no checkpoint holds it; set lr or train.lr_ratio lower"
     )
 
 
@@ -54,6 +54,12 @@ def _learnt(state: TrainState) -> Iterator[tuple[str, Tensor]]:
         for name, statistic in net.named_buffers():
             if statistic.is_floating_point():
                 yield f"{owner}.{name}", statistic
+    # The square of a gradient may be infinite where the gradient is not: its weight would never change again.
+    for owner, net, optimizer in (("netG", state.netG, state.optG), ("netD", state.netD, state.optD)):
+        for name, weight in net.named_parameters():
+            for moment in ("exp_avg", "exp_avg_sq"):
+                if weight in optimizer.state:
+                    yield f"Adam's {moment} of {owner}.{name}", optimizer.state[weight][moment]
 
 
 def _range(name: str, tensor: Tensor) -> str:
@@ -81,8 +87,11 @@ def collapse(rows: Sequence[Row], knobs: TrainParams) -> str | None:
             f"netD wins: D(G(z)) has been below {knobs.collapse_D_G_z} and lossG over {knobs.collapse_lossG} for "
             f"{knobs.collapse_ticks} ticks; set train.lr_ratio higher or lr lower, or turn train.augment on"
         )
-    varied = [row["diversity"] >= knobs.collapse_diversity for row in rows]
-    if not any(varied[-knobs.collapse_ticks :]) and any(varied):
+
+    def is_varied(row: Row) -> bool:
+        return row["diversity"] >= knobs.collapse_diversity
+
+    if not any(map(is_varied, recent)) and any(map(is_varied, rows)):
         return (
             f"the faces have become alike: for {knobs.collapse_ticks} ticks as varied as less than "
             f"{knobs.collapse_diversity} of the real ones; set train.lr_ratio or lr lower, or turn train.augment on"

@@ -43,7 +43,7 @@ def write_networks(state: TrainState, learnt_from: Mapping[str, Any]) -> None:
     epoch's figures; nothing in it depends on the machine or the time.
     """
     metadata = {key: str(value) for key, value in learnt_from.items()}
-    metadata |= {key: f"{value:.6g}" for key, value in state.epochs[-1].items() if key != "img_per_s"}
+    metadata |= _told({key: value for key, value in state.epochs[-1].items() if key != "img_per_s"})
     average = "live" if state.ema is None else "ema"
     save_weights(paths.GENERATOR, state.shown, metadata | {"weights": average})
     save_weights(paths.GENERATOR_LIVE, state.netG, metadata | {"weights": "live"})
@@ -52,8 +52,12 @@ def write_networks(state: TrainState, learnt_from: Mapping[str, Any]) -> None:
     if state.best is not None:
         best.load_state_dict(state.best)
         lowest = min(state.quality, key=lambda measured: measured["quick_kid"])
-        told |= {key: f"{value:.6g}" for key, value in lowest.items()}
+        told |= _told(lowest)
     save_weights(paths.GENERATOR_BEST, best, metadata | told)
+
+
+def _told(figures: Row) -> dict[str, str]:
+    return {key: str(value) if isinstance(value, int) else f"{value:.6g}" for key, value in figures.items()}
 
 
 def open_row(state: TrainState, epoch_steps: int, params: Params) -> list[Row]:

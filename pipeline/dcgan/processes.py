@@ -3,7 +3,7 @@
 They are `python -m pipeline.dcgan.processes` in the same folder. Each loads the same params and faces, takes over the
 first one's state, and runs the same loop on its share of every batch; Lightning Fabric averages the gradients. Only the
 first process, which is the stage itself, tracks, prints, saves and writes. An end of the first ends the others, and the
-other way round.
+other way round: gloo raises where a peer is gone, and NCCL waits for it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def companions(count: int) -> Iterator[None]:
         yield
         return
     before = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ |= {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    os.environ |= {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     # A session of their own: Ctrl-C reaches the first process, which then ends them. stdin tells them when it is gone.
-    others, ready = [], []
+    others, ready, over = [], [], threading.Event()
     for rank in range(1, count):
         here, there = os.pipe()
         others.append(
@@ -56,6 +56,7 @@ def companions(count: int) -> Iterator[None]:
                 start_new_session=True,
             )
         )
+        threading.Thread(target=_end_without, args=(rank, count, others[-1], over), daemon=True).start()
         os.close(there)
         ready.append(here)
     try:
@@ -63,17 +64,19 @@ def companions(count: int) -> Iterator[None]:
         for rank, end in enumerate(ready, 1):
             if not os.read(end, 1):
                 raise StageError(f"process {rank + 1} of {count} ended before it began; what it printed says why")
+        # Told now, and not when they were started: it could be another program's by now.
+        os.environ["MASTER_PORT"] = str(_free_port())
+        for other in others:
+            os.write(other.stdin.fileno(), os.environ["MASTER_PORT"].encode())  # type: ignore[union-attr]  # a pipe
         yield
-    except RuntimeError as fault:  # what torch.distributed raises when a connection is gone
+        _disconnect()  # as the others do now: NCCL waits for all
+    except (RuntimeError, BrokenPipeError) as fault:  # torch.distributed raises the first when a connection is gone
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and all(other.poll() is None for other in others):
             time.sleep(0.05)
         for rank, other in enumerate(others, 1):
             if other.poll() is not None:
-                raise StageError(
-                    f"process {rank + 1} of {count} ended with {other.returncode}, and training can't go on without "
-                    "it; what it printed says why. Run again to go on from the last checkpoint"
-                ) from fault
+                raise StageError(_gone(rank, count, other.returncode)) from fault
         raise
     finally:
         for end in ready:
@@ -81,12 +84,32 @@ def companions(count: int) -> Iterator[None]:
         for other in others:
             other.kill()
             other.communicate()
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        _disconnect()
+        over.set()
         for name, value in before.items():
-            os.environ.pop(name)
+            os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _disconnect() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _gone(rank: int, count: int, code: int) -> str:
+    return (
+        f"process {rank + 1} of {count} ended with {code}, and training can't go on without it; what it printed says "
+        "why. Run again to go on from the last checkpoint"
+    )
+
+
+def _end_without(rank: int, count: int, other: subprocess.Popen[bytes], over: threading.Event) -> None:
+    """End this process, too, some seconds after another one that failed, unless all is over by then."""
+    code = other.wait()
+    if code and not over.wait(2 * PATIENCE):
+        print(f"train: {_gone(rank, count, code)}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def launch(params: Params) -> Fabric:
@@ -134,10 +157,13 @@ def follow(params: Params, ready: int) -> None:
     """Train as one of the other processes, from the state of the first to the end; ready: what to tell that it is."""
     faces = load_faces("train")
     os.write(ready, b"!")
+    os.environ["MASTER_PORT"] = os.read(sys.stdin.fileno(), 5).decode() or sys.exit(1)  # without the first
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
     fabric = launch(params)
     state = new_state(params, fabric.device)
     join(state, fabric, params)
     train(state, faces, params, fabric, report=_Silent(), save=lambda _: None)  # type: ignore[arg-type]
+    _disconnect()
 
 
 def _end_with_the_first() -> None:
@@ -146,5 +172,4 @@ def _end_with_the_first() -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
     follow(load_params(), int(sys.argv[1]))

@@ -22,6 +22,7 @@ from pipeline.dcgan.losses import FAKE, REAL, bce, probability
 from pipeline.dcgan.sampling import generate, sample_noise
 from pipeline.dcgan.state import TrainState, seeded
 from pipeline.faces import Faces
+from pipeline.metrics.features import spread
 from pipeline.params import Params
 
 FIXED_NOISE = 64  # images, as in the reference recipe
@@ -86,7 +87,8 @@ def train(
     mine = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
     epoch_steps = len(faces) // batch_size
     data = on_device(faces, device)
-    real_diversity = diversity(to_images(data[: 10 * FIXED_NOISE]))
+    some = spread(faces, 10 * FIXED_NOISE)  # and not the first: in sorted order alike ones may adjoin
+    real_diversity = diversity(to_images(on_device(some, device)))
     total_steps = params.num_epochs * epoch_steps
     shown_epochs = max(1, knobs.log_steps // epoch_steps)  # between two pictures: of few faces an epoch is a few steps
     quality_steps = max(1, round(1000 * knobs.quick_kid_kimg / batch_size))
@@ -133,8 +135,9 @@ def train(
             # netG: maximise log D(G(z)); netD's weights are frozen, so that no gradient is computed for them.
             state.netD.requires_grad_(False)
             optG.zero_grad()
+            changed = augment(fake, knobs.augment, rng)
             with fabric.autocast():
-                logits = state.netD(augment(fake, knobs.augment, rng)).float()
+                logits = state.netD(changed).float()
             lossG = bce(logits, REAL)
             fabric.backward(lossG)
             optG.step()
@@ -202,4 +205,6 @@ def train(
                 saved_seconds = state.seconds
             if signals.received:
                 signals.leave()
+    if signals.received:  # since the last step was saved
+        signals.leave()
     fabric.barrier()  # none leaves while another waits for it

@@ -101,6 +101,20 @@ def test_a_longer_training_that_was_cut_off_waits_until_it_is_wanted_again(
     assert resumed(12) == 6
 
 
+def test_of_two_that_were_cut_off_the_longer_one_waits(saved: Checkpoint, small: Callable[..., Params]) -> None:
+    def resumed(total_steps: int) -> int:
+        state = new_state(small(), CPU)
+        saved.resume(state, total_steps, always)
+        return state.step
+
+    assert resumed(5) == 0  # of 6 steps
+    shorter = new_state(small(), CPU)
+    shorter.step = 4
+    saved.save(shorter)
+    assert resumed(2) == 0
+    assert resumed(12) == 6
+
+
 def test_what_is_trained_afresh_is_not_resumed_from_the_old_one_later(saved: Checkpoint, fresh: TrainState) -> None:
     saved.finish(["one", "two"])
     saved.resume(fresh, 6, always)

@@ -63,6 +63,16 @@ def test_a_huge_finite_gradient_is_no_divergence(small: Small) -> None:
     require_finite(state)
 
 
+def test_a_gradient_whose_square_is_infinite_is_divergence(small: Small) -> None:
+    """The gradients and weights after it are finite, and the weight never changes again."""
+    state = new_state(small(), CPU)
+    gradient(state, 1e30)
+    state.optD.step()
+    gradient(state, 1.0)
+    with pytest.raises(DivergedError, match=r"Adam's exp_avg_sq of netD.main.0.weight has 1 of \d+ not finite"):
+        require_finite(state)
+
+
 def test_a_training_that_diverges_ends_and_saves_nothing_of_it(faces: Faces, small: Small) -> None:
     """Adam moves each weight by its learning rate in a step, so that at 1e38 two steps are past float32."""
     params = small(num_epochs=9, lr=1.0)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -259,6 +260,21 @@ def test_a_signal_ends_the_step_saves_and_leaves(
     assert signal.getsignal(signum) == before
     if isinstance(left.value, SystemExit):
         assert left.value.code == 143
+
+
+def test_a_signal_after_the_last_step_was_saved_leaves_too(
+    faces: Faces, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(batches: Iterator[Any], stop: int) -> Iterator[Any]:
+        yield from islice(batches, stop)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("pipeline.dcgan.trainer.islice", interrupted)
+    saved_at: list[int] = []
+    with pytest.raises(SystemExit) as left:
+        run(new_state(small(num_epochs=1), CPU), faces, small(num_epochs=1), lambda state: saved_at.append(state.step))
+    assert left.value.code == 143
+    assert saved_at
 
 
 @pytest.mark.parametrize("ema", [True, False])

@@ -158,3 +158,19 @@ def test_a_process_that_dies_ends_the_training(project: Path, root: Path) -> Non
     assert last.startswith("train: process 2 of 2 ended with -9, and training can't go on without it")
     assert not Path("models").exists()
     assert "from step 4" in run(project)
+
+
+def test_a_dead_process_ends_one_that_waits_for_it_for_ever(project: Path, root: Path) -> None:
+    """As under NCCL, where no connection breaks."""
+    write_params(root, train__cpu_processes=2)
+    code = project / "stages/train.py"
+    text, start = code.read_text(), "                fabric = launch(params)\n"
+    assert start in text
+    code.write_text(text.replace(start, '                __import__("time").sleep(100)\n'))
+    with subprocess.Popen([sys.executable, "-c", DRIVER, project], stderr=subprocess.PIPE, text=True) as stage:
+        while not (others := companions(stage)):
+            time.sleep(0.1)
+        others[0].kill()
+        said = stage.communicate(timeout=60)[1]
+    assert stage.returncode == 1
+    assert "train: process 2 of 2 ended" in said
