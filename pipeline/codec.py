@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
+from pipeline.tiff import tile_pixels
 
 Pixels = NDArray[np.uint8]
 
@@ -40,16 +41,14 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a segment: it has a
 # 25,000 reads; a file that is nothing but empty segments would take millions, many seconds, and 30 times its size.
 MOST_READS = 200_000
 
+# But a BMP that is packed has its pixels read byte by byte, two for each run: 1.5 million runs in a second.
+MOST_BMP_READS = 3_000_000
+
 # A TIFF's tile is decoded whole, however little of it the picture takes; ordinary ones are up to this large.
 LARGEST_TILE = 1024 * 1024  # pixels
-TILE_WIDTH, TILE_LENGTH = 322, 323  # tags
-TIFF_NUMBERS = {3: "H", 4: "I"}  # the types SHORT and LONG, which a side is written in
 
 # By what Pillow multiplies the grey of a PNG of 2 or 4 bits; not that which its tRNS block says is to be clear.
 GREY_STEPS = {"L;2": 85, "L;4": 17}
-
-# But a BMP that is packed has its pixels read byte by byte, two for each run: 1.5 million runs in a second.
-MOST_BMP_READS = 3_000_000
 
 # The size is checked against max_pixels; Pillow's own guard depends on a global, which is set while a header is read.
 Image.MAX_IMAGE_PIXELS = None
@@ -107,7 +106,7 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             with _open(reader, max_pixels) as image:
                 if image.width * image.height > max_pixels:
                     raise DecodeError("too many pixels")
-                if image.format == "TIFF" and _tile_pixels(data) > max(max_pixels, LARGEST_TILE):
+                if image.format == "TIFF" and tile_pixels(data) > max(max_pixels, LARGEST_TILE):
                     raise DecodeError("too many pixels")
                 reader.most = MOST_BMP_READS if image.format == "BMP" else MOST_READS
                 yield image
@@ -135,26 +134,6 @@ def _open(reader: _BoundedReader, max_pixels: int) -> Image.Image:
             return Image.open(reader, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = None
-
-
-def _tile_pixels(data: bytes) -> int:
-    """Return the pixels in a tile of a TIFF's first picture, 0 where it has none; DecodeError where that is not plain.
-
-    By the bytes of its directory, as libtiff reads it: Pillow passes over types of numbers that it does not know, and
-    takes the last of two entries where libtiff takes the first.
-    """
-    order, is_big = ("<" if data[:1] == b"I" else ">"), b"+" in data[2:4]
-    at = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)[0]
-    count = struct.unpack_from(order + ("Q" if is_big else "H"), data, at)[0]
-    first, step, value = (at + 8, 20, 12) if is_big else (at + 2, 12, 8)
-    sides: dict[int, int] = {}
-    for entry in range(first, min(first + step * count, len(data) - step + 1), step):
-        tag, kind = struct.unpack_from(order + "HH", data, entry)
-        if tag in (TILE_WIDTH, TILE_LENGTH):
-            if tag in sides or kind not in TIFF_NUMBERS:
-                raise DecodeError("damaged")
-            sides[tag] = struct.unpack_from(order + TIFF_NUMBERS[kind], data, entry + value)[0]
-    return sides.get(TILE_WIDTH, 0) * sides.get(TILE_LENGTH, 0)
 
 
 def _has_too_many_scans(data: bytes) -> bool:

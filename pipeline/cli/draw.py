@@ -15,6 +15,7 @@ from pipeline.registered import weights_file
 
 if TYPE_CHECKING:
     from pipeline.dcgan.networks import Generator
+    from pipeline.faces import Faces
 
 BATCH_SIZE, FRAME_MS = 64, 80
 MOST_FACES = 1_000_000
@@ -49,6 +50,7 @@ def generate(
     if out.suffix not in (".png", ""):
         raise typer.BadParameter("must be a .png file or a folder", param_hint="OUT")
     import numpy as np
+    from tqdm import tqdm
 
     from pipeline.dcgan.sampling import generate as pictures_of
     from pipeline.dcgan.sampling import sample_noise
@@ -56,13 +58,19 @@ def generate(
 
     with faults():
         netG = _open(weights)
-        faces = pictures_of(netG, sample_noise(count, netG.nz, seed) * truncation, BATCH_SIZE)
-        if out.suffix:
-            write_png(grid(faces, columns), out)
-        else:
-            digits = len(str(count - 1))
-            for number, face in enumerate(faces):
-                write_png(np.broadcast_to(face, (*face.shape[:2], 3)), out / f"{number:0{digits}}.png")
+        of_grid: list[Faces] = []
+        digits = len(str(count - 1))
+        with tqdm(total=count, desc="generate", unit="img", delay=1) as bar:
+            for noise in (sample_noise(count, netG.nz, seed) * truncation).split(BATCH_SIZE):
+                faces = pictures_of(netG, noise, BATCH_SIZE)
+                if out.suffix:
+                    of_grid.append(faces)
+                else:
+                    for number, face in enumerate(faces, bar.n):
+                        write_png(np.broadcast_to(face, (*face.shape[:2], 3)), out / f"{number:0{digits}}.png")
+                bar.update(len(faces))
+        if of_grid:
+            write_png(grid(np.concatenate(of_grid), columns), out)
     others = len(list(out.iterdir())) - count if not out.suffix else 0
     typer.echo(f"{count} faces: {out}" + (f", beside {others} older files" if others else ""))
 

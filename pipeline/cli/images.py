@@ -66,6 +66,6 @@ def soil(
     kinds = [label.kind for label in labels if label.file]
     damaged, skipped = len(kinds) - kinds.count("clean"), len(labels) - len(kinds)
     typer.echo(
-        f"{len(kinds)} pictures, {damaged} damaged, {skipped} files skipped: {out}; "
+        f"{len(kinds)} pictures, {damaged} damaged or copied, {skipped} files skipped: {out}; "
         f"now run python -m benchmarks.filter_quality {shlex.quote(str(out))}"
     )

@@ -30,7 +30,9 @@ def load_generator(path: Path, device: torch.device) -> Generator:
         if netG.nc not in (1, 3):
             raise ValueError
     except (LookupError, ValueError, TypeError, RuntimeError):
-        raise StageError(f"{path} does not say nz, ngf, nc and image_size; run 'dvc repro -f train'") from None
+        raise StageError(
+            f"{path} is no generator's file: it does not say nz, ngf, nc and image_size; 'dvc repro train' makes one"
+        ) from None
     load_weights(netG, tensors, path)
     return netG.to(device).eval()
 

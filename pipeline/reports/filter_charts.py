@@ -38,7 +38,7 @@ SAYS = {
     "impulses": "the share of lone white or black dots",
     "blockiness": "steps on JPEG's grid over those elsewhere",
     "gamma": "the tone curve: over 1 darkened, under 1 brightened",
-    "difference": "of a copy to the one that stays, where it differs most",
+    "difference": "of a copy to the one that stays, where it differs most; of a copy's copy it may be over the limit",
 }
 # Ratios and sizes: as far from 50 to 100 as from 100 to 200.
 LOGARITHMIC = frozenset({"side", "aspect", "gamma"})

@@ -92,7 +92,8 @@ def write_filter_page(verdicts: pa.Table, raw: Path, clean: Path, params: Filter
 def _note(title: str, params: FilterParams) -> str:
     """Return what a reason or a repair is told by, and what was done."""
     if title in COPIES:
-        told = "".join(f"; {_limit(rule, params)}" for rule in COPY_RULES[title])
+        further = "; the copy of a copy may be further from the one that stays"
+        told = "".join(f"; {_limit(rule, params)}{further}" for rule in COPY_RULES[title])
         return f"{COPIES[title]}{told}."
     asked = asked_of_all(params)
     if title in asked:
