@@ -50,6 +50,7 @@ def generate(
     if out.suffix not in (".png", ""):
         raise typer.BadParameter("must be a .png file or a folder", param_hint="OUT")
     import numpy as np
+    import torch
     from tqdm import tqdm
 
     from pipeline.dcgan.sampling import generate as pictures_of
@@ -61,7 +62,7 @@ def generate(
         of_grid: list[Faces] = []
         digits = len(str(count - 1))
         with tqdm(total=count, desc="generate", unit="img", delay=1) as bar:
-            for noise in (sample_noise(count, netG.nz, seed) * truncation).split(BATCH_SIZE):
+            for noise in torch.split(sample_noise(count, netG.nz, seed) * truncation, BATCH_SIZE):
                 faces = pictures_of(netG, noise, BATCH_SIZE)
                 if out.suffix:
                     of_grid.append(faces)

@@ -80,7 +80,7 @@ def load_weights(net: nn.Module, tensors: Mapping[str, Tensor], origin: Path) ->
     """
     expected = {name: tensor.shape for name, tensor in net.state_dict().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != expected:
-        raise StageError(f"{origin} does not hold the network that its metadata names")
+        raise StageError(f"{origin} holds no {type(net).__name__} of the sizes that its metadata names")
     net.to_empty(device="cpu").load_state_dict(tensors)
     if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):
         raise StageError(f"{origin} holds weights that are no finite numbers")
