@@ -88,6 +88,7 @@ def train_recipe(recipe: Recipe, faces: Faces, params: Params, fabric: Fabric, s
     params = params.model_copy(update={"batch_size": recipe.batch_size, "train": knobs})
     state, device, batch_size = new_state(params, fabric.device), fabric.device, recipe.batch_size
     if recipe.spectral_norm:
+        torch.manual_seed(params.seed)  # of the vectors that it starts with
         for module in state.netD.modules():
             if isinstance(module, torch.nn.Conv2d):
                 spectral_norm(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import zipfile
@@ -31,9 +32,11 @@ class Checkpoint:
         self._finished = folder / "finished"
 
     def save(self, state: TrainState) -> None:
-        """Write the state, whole or not at all."""
+        """Write the state, whole or not at all, and to the disk: a power cut shall not cost the one before."""
         with whole_file(self._state) as temporary:
             torch.save(state.state_dict(), temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
 
     def resume(self, state: TrainState, total_steps: int, are_stored: Callable[[list[str]], bool]) -> None:
         """Take a training up again where there is one to take up: cut off, or shorter than is wanted now.
