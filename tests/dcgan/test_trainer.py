@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -300,3 +301,45 @@ def test_on_cuda(faces: Faces, small: Small) -> None:
     train(state, faces, params, fabric, report=Told(), save=lambda _: None)
     assert state.step == 6
     assert all(np.isfinite(list(row.values())).all() for row in state.rows)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_a_run_that_was_cut_off_ends_as_one_that_was_not(faces: Faces, small: Small) -> None:
+    params, kept = small(ngpu=1), []
+
+    def keep_and_end(state: TrainState) -> None:
+        kept.append(copy.deepcopy(state.state_dict()))
+        raise Cut
+
+    device = open_fabric(params).device
+    whole = run(new_state(params, device), faces, params)
+    with pytest.raises(Cut):
+        run(new_state(params, device), faces, small(ngpu=1, checkpoint_minutes=1e-9), keep_and_end)
+    resumed = new_state(params, device)
+    resumed.load_state_dict(kept[0])
+    assert 0 < resumed.step < whole.step
+    assert same(run(resumed, faces, params).state_dict(), whole.state_dict())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_nothing_waits_for_the_device_within_a_tick(
+    faces: Faces, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = small(ngpu=1, batch_size=2, log_steps=100)
+    state = new_state(params, open_fabric(params).device)
+
+    def watched(*of_step: Any) -> None:
+        update_ema(*of_step)
+        if state.step == 4:
+            raise Cut
+        torch.cuda.set_sync_debug_mode("error")
+
+    monkeypatch.setattr("pipeline.dcgan.trainer.update_ema", watched)
+    assert len(faces) // params.batch_size > 4
+    try:
+        with pytest.raises(Cut):
+            run(state, faces, params)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
