@@ -131,7 +131,7 @@ def told(left: Results, right: Results) -> str:
     text = [
         aligned(lines),
         *([fill(f"0 in both: {', '.join(zero)}", 100)] if zero else []),
-        *([f"the same in both: {len(floors)} floors, which are of real faces"] if floors else []),
+        *([f"the same in both: {len(floors)} of the floors, which are of real faces"] if floors else []),
         "",
         "difference: the second run minus the first. told apart: |difference| > 2 × sqrt(se₁² + se₂²), and then",
         "whether the second is better; blank where an error is not known. It tells two generators apart, not two",

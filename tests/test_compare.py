@@ -153,7 +153,7 @@ def test_the_text_names_runs_settings_and_the_rule() -> None:
     same = told(results("A"), results("B"))
     assert "no setting differs" in same
     assert "fd_lite0_floor" not in verdicts(same)
-    assert "the same in both: 1 floors" in same
+    assert "the same in both: 1 of the floors" in same
 
 
 def test_settings_that_were_edited_since_are_not_taken_for_those_of_the_run() -> None:

@@ -29,7 +29,7 @@ COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
         "dcgan export-weights --weights models/discriminator.safetensors --out netD.pth",
     ),
     weights.export_onnx: ("dcgan export-onnx --out netG.onnx",),
-    images.explain: ("dcgan explain 004711.jpg", "dcgan explain train:17"),
+    images.explain: ("dcgan explain faces/0004711", "dcgan explain train:17"),
     images.forget: ("dcgan forget https://gallery.example/1.png",),
     runs.runs: ("dcgan runs -n 5",),
     runs.compare: ("dcgan compare HEAD workspace", "dcgan compare main my-experiment --out compare.png"),

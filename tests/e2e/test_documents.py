@@ -49,6 +49,7 @@ def stand_ins(copy: Project) -> Callable[[str], str]:
         "/data/my-clean-faces": str(faces),
         "/srv/dvc/anime-dcgan": str(copy.folder.parent / "remote"),
         "004711.jpg": "0000017",
+        "0004711": "0000017",
         "RUN": copy.parents()[0].info.run_name,
         "NAME": "slower",
     }
