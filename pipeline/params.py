@@ -102,7 +102,7 @@ class FilterParams(Section):
     min_layout: Annotated[float, Field(ge=-1.0, le=1.0)]
     max_difference: Threshold
     max_tint: Threshold
-    work_side: Annotated[int, Field(ge=64)]
+    work_side: Annotated[int, Field(ge=128)]  # the largest image_size: a repair is made at it
     max_impulses: Annotated[float, Field(gt=0.0, le=1.0)]
     max_noise: Annotated[float, Field(gt=0.0)]
     max_blockiness: Annotated[float, Field(gt=0.0)]

@@ -89,7 +89,7 @@ def soil(folder: Path, out: Path, share: float, seed: int, crawl: CrawlParams) -
             rows[number] = _damage(root, clean[number], kind, rng, crawl.max_pixels)
         labels = [label for group in rows.values() for label in group] + skipped
         with (root / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([Label._fields, *labels])
+            csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([Label._fields, *labels])
         root.rename(out)
     return labels
 

@@ -60,13 +60,17 @@ def compared_file(folder: Path, digests: Sequence[str], nc: int, max_difference:
     return _file(folder, "compared", "".join(digests), {"nc": nc, "max_difference": max_difference})
 
 
-def read_cached(path: Path, columns: list[str]) -> pa.Table | None:
-    """Return those columns of a cached table, or None where there is none; it counts as used today."""
+def read_cached(path: Path, schema: pa.Schema) -> pa.Table | None:
+    """Return a cached table, or None where there is none of that schema; it counts as used today.
+
+    A file's pages have checksums; its footer, by which they are read, has none.
+    """
     try:
         os.utime(path)
-        return pq.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
+        found = pq.read_table(path, partitioning=None, page_checksum_verification=True)
     except (OSError, pa.ArrowException):
         return None
+    return found if found.schema.equals(schema) else None
 
 
 def write_cached(table: pa.Table, path: Path) -> None:

@@ -19,7 +19,7 @@ from pipeline.workers import Workers
 # Pairs compared in one go, and handed to the workers together: 25 MB of arrays each.
 _SIGNATURES, _HANDED = 1 << 6, 1 << 12
 
-_COLUMNS = ["pair", "worst", "tint"]
+_SCHEMA = pa.schema([("pair", pa.uint64()), ("worst", pa.float32()), ("tint", pa.float32())])
 
 # How a link, (i, j, way), has picture j compared with picture i: a sum of these.
 MIRRORED, RETONED = 1, 2
@@ -46,7 +46,7 @@ class Comparison:
         self._mirrored = mirrored
         self._limit = limit
         self._workers = workers
-        known = read_cached(cached, _COLUMNS)
+        known = read_cached(cached, _SCHEMA)
         pairs, worst, tint = known.columns if known is not None else (pa.array([], pa.uint64()), [], [])
         self._known = np.asarray(pairs)
         self._figures = np.array([worst, tint], np.float32).reshape(2, -1)
@@ -75,8 +75,7 @@ class Comparison:
 
     def save(self) -> None:
         """Keep all that is known for the next run."""
-        table = dict(zip(_COLUMNS, (self._known, *self._figures), strict=True))
-        write_cached(pa.table(table), self._cached)
+        write_cached(pa.table([self._known, *self._figures], schema=_SCHEMA), self._cached)
 
     def _compared(self, places: Pairs) -> NDArray[np.float32]:
         compare = partial(_compare, limit=self._limit)

@@ -65,9 +65,15 @@ def decide(measured: pa.Table, cached: Cached, params: FilterParams, workers: Wo
     # With its tone repaired, a picture may be a face of the other split that it does not look like yet.
     toned = np.isin(repairs, list(TONED_BY)) | (params.enabled and params.tone_all is not None)
 
+    # An original stands for all of the same bytes, which may be in both splits: crops of two files may be alike.
+    in_holdout, in_train = (
+        np.isin(contents, contents[members[split]]) for split in (holdout[members], ~holdout[members])
+    )
+
     def retoned(some: Pairs) -> Flags:
         left, right = some.T
-        return np.asarray((holdout[left] != holdout[right]) & (toned[left] | toned[right]))
+        across = (in_holdout[left] & in_train[right]) | (in_train[left] & in_holdout[right])
+        return np.asarray(across & (toned[left] | toned[right]))
 
     pairs, compare = find_copies(measured, originals, retoned, cached, params, workers)
     group = groups(len(measured), np.concatenate([pairs, same_content_pairs(contents, members)]))

@@ -74,7 +74,7 @@ def measure_shard(job: MeasureJob, image_size: int, nc: int, params: FilterParam
     """
     require_code(job.code)
     # Signatures and all, so that a damaged file is found here.
-    known = read_cached(job.cached, _CACHED_SCHEMA.names)
+    known = read_cached(job.cached, _CACHED_SCHEMA)
     if known is None:
         known = _measure(job.shard, image_size, nc, params)
         write_cached(known, job.cached)
@@ -170,7 +170,7 @@ def clean_shard(job: CleanJob, image_size: int, params: FilterParams) -> dict[in
     are a PNG. Returns row → damage repaired, or a label of finish().
     """
     require_code(job.code)
-    known = read_cached(job.cached, _MENDED_SCHEMA.names)
+    known = read_cached(job.cached, _MENDED_SCHEMA)
     mended = {(done["row"], done["damage"]): done for done in (known.to_pylist() if known is not None else [])}
     before = len(mended)
     repaired: dict[int, str] = {}

@@ -17,6 +17,7 @@ from pipeline.cleaning.views import (
     Planes,
     Stack,
     bends,
+    centre_square,
     extremes,
     histograms,
     levels_of,
@@ -55,7 +56,8 @@ class Measures(NamedTuple):
 def measure(pictures: Sequence[Pixels], image_size: int, params: FilterParams) -> list[Measures]:
     """Measure RGB uint8 (H, W, 3) each: style and sharpness as the net will see it, noise and blocks at the work size.
 
-    Of params only those named in MEASURED_BY count.
+    All of the centre square: what resize cuts off may be a flat margin, in which there is no noise. Of params only
+    those named in MEASURED_BY count.
     """
     return measure_seen(pictures, net_views(pictures, image_size), params)
 
@@ -71,7 +73,7 @@ def measure_seen(pictures: Sequence[Pixels], net: Stack, params: FilterParams) -
     gray = luma(net)
     levels, spans = levels_of(gray), span(gray)
     works = [work_view(pixels, params.work_side) for pixels in pictures]
-    work_lumas = [luma(work) for work in works]
+    squares = [centre_square(work) for work in works]
     columns = {
         "width": np.array([pixels.shape[1] for pixels in pictures]),
         "height": np.array([pixels.shape[0] for pixels in pictures]),
@@ -81,9 +83,9 @@ def measure_seen(pictures: Sequence[Pixels], net: Stack, params: FilterParams) -
         "edges": edges(levels, spans),
         "blur": blur(levels),
         "sharpness": sharpness(levels),
-        "noise": np.array([noise(work) for work in work_lumas]),
-        "impulses": np.array([impulses(work) for work in works]),
-        "blockiness": np.array([blockiness(work) for work in work_lumas]),
+        "noise": np.array([noise(luma(square)) for square in squares]),
+        "impulses": np.array([impulses(square) for square in squares]),
+        "blockiness": np.array([blockiness(luma(centre_square(work, BLOCK))) for work in works]),
         "gamma": gamma(pictures, net, params.gamma_nats),
     }
     return [Measures(*row) for row in np.array([columns[name] for name in Measures._fields], float).T.tolist()]
@@ -238,6 +240,8 @@ def impulses(pixels: Pixels) -> float:
     levels, around = (picture.reshape(-1, 3)[dots].astype(np.int16) for picture in (pixels, cv2.medianBlur(pixels, 3)))
     return float((np.abs(levels - around).max(axis=1) > _IMPULSE_STEP).sum()) / extreme[0].size
 
+
+BLOCK = 8  # pixels, the side of JPEG's blocks
 
 # A step less the mean of the steps before and after it, twice.
 _STEP_MASK = np.array([[1, -3, 3, -1]], np.float32)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.cleaning.measures import noise
+from pipeline.cleaning.views import centre_square
 from pipeline.codec import Pixels
 
 _OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32) / np.sqrt([[3], [2], [6]]).astype(np.float32)
@@ -29,5 +30,5 @@ def from_opponent(planes: NDArray[np.float32]) -> Pixels:
 
 
 def noise_sigmas(pixels: Pixels) -> NDArray[np.float32]:
-    """Return the noise's deviation in each of the opponent_planes(): float32 (3,), in levels."""
-    return np.array([noise(plane) for plane in opponent_planes(pixels)], np.float32)
+    """Return the noise's deviation in each of the opponent_planes() of the centre square: float32 (3,), in levels."""
+    return np.array([noise(plane) for plane in opponent_planes(centre_square(pixels))], np.float32)

@@ -78,11 +78,12 @@ def holds(damage: str, was: Measures, remains: Measures, params: FilterParams) -
     """Return whether a repair did good, as far as that can be told without the undamaged picture.
 
     It did where the damage measures less than before and nothing speaks for dropping the result: a smoothing that took
-    the edges with the noise would be blurry now.
+    the edges with the noise would be blurry now. Of strong noise or blocks less is a gain, though some is left; a tone
+    curve that leaves a picture faded has gone by something else.
     """
     before, after = (damages(as_columns(measures), params)[damage][0] for measures in (was, remains))
     reasons, _ = judge(as_columns(remains), params)
-    return bool(after < before) and reasons[0] is None
+    return bool(after < before and (after <= 1 or damage in DENOISED_BY)) and reasons[0] is None
 
 
 def asked_of_all(params: FilterParams) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The tone curves, a small family to choose from by name: each maps the levels of a picture, the same in all channels.
 
-Which ones are here, and which are not, is by what `python -m benchmarks.repair_family` measures: see README.md.
+Which ones are here, and which are not, is by what `python -m benchmarks.repair_family` measures: see README.md. They
+go by the centre square, as the measures do: white or black bars beside a faded picture have the full contrast already.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cleaning.views import extremes, luma
+from pipeline.cleaning.views import centre_square, extremes, luma
 from pipeline.codec import Pixels
 from pipeline.params import ToneCurve
 
@@ -43,8 +44,9 @@ def stretch(pixels: Pixels, black: float, white: float) -> Pixels:
     pixels: RGB uint8 (H, W, 3). One curve for all channels, so that no colour turns. Less, where that would drive more
     than a twentieth of the pixels out of a channel's range: in a picture of one strong colour its luma spans little.
     """
-    low, high = np.quantile(luma(pixels), (0.005, 0.995))
-    darkest, brightest = extremes(pixels)
+    seen = centre_square(pixels)
+    low, high = np.quantile(luma(seen), (0.005, 0.995))
+    darkest, brightest = extremes(seen)
     bottom, top = np.quantile(darkest, 0.05), np.quantile(brightest, 0.95)
     gain = min((white - black) / max(high - low, 1.0), 255 / max(top - bottom, 1.0))
     offset = (black + white) / 2 - gain * (low + high) / 2
@@ -53,7 +55,7 @@ def stretch(pixels: Pixels, black: float, white: float) -> Pixels:
 
 def gamma_to(pixels: Pixels, brightness: float) -> Pixels:
     """Return a picture under the gamma that takes its mean luma to that level; RGB uint8 (H, W, 3)."""
-    mean = np.clip(luma(pixels).mean() / 255, 0.01, 0.99)
+    mean = np.clip(luma(centre_square(pixels)).mean() / 255, 0.01, 0.99)
     return _mapped(pixels, 255 * _LEVELS ** (np.log(brightness / 255) / np.log(mean)))
 
 
@@ -63,7 +65,8 @@ def log_to(pixels: Pixels, brightness: float) -> Pixels:
     pixels: RGB uint8 (H, W, 3). Black and white stay. The bend is sought by halving what is between a logarithm that
     takes level 1 to 137 and its inverse.
     """
-    shares = np.bincount(luma(pixels).ravel(), minlength=256) / (pixels.shape[0] * pixels.shape[1])
+    seen = luma(centre_square(pixels))
+    shares = np.bincount(seen.ravel(), minlength=256) / seen.size
     low, high = -12.0, 12.0
     for _ in range(16):
         bend = (low + high) / 2
@@ -84,7 +87,7 @@ def equalize(pixels: Pixels) -> Pixels:
 
     One of a single level stays as it is.
     """
-    below = np.bincount(luma(pixels).ravel(), minlength=256).cumsum()
+    below = np.bincount(luma(centre_square(pixels)).ravel(), minlength=256).cumsum()
     darkest = below[below > 0][0]
     if darkest == below[-1]:
         return pixels

@@ -21,11 +21,14 @@ Planes = NDArray[np.uint8]
 Levels = NDArray[np.int16]
 
 
-def centre_square(pixels: Pixels) -> Pixels:
-    """Return what the resize stage cuts out of RGB uint8 (H, W, 3), by torchvision's center_crop, as a view of it."""
+def centre_square(pixels: Pixels, grid: int = 1) -> Pixels:
+    """Return what the resize stage cuts out of RGB uint8 (H, W, 3), by torchvision's center_crop, as a view of it.
+
+    With a grid it begins at the multiple of so many pixels before.
+    """
     height, width = pixels.shape[:2]
     side = min(height, width)
-    top, left = round((height - side) / 2), round((width - side) / 2)
+    top, left = (round((length - side) / 2) // grid * grid for length in (height, width))
     return pixels[top : top + side, left : left + side]
 
 

@@ -43,6 +43,7 @@ SAYS = {
 # Ratios and sizes: as far from 50 to 100 as from 100 to 200.
 LOGARITHMIC = frozenset({"side", "aspect", "gamma"})
 RULES = {**DROP_RULES, **REPAIR_RULES, **COPY_RULES}
+_COPY_RULES = [rule for some in COPY_RULES.values() for rule in some]
 
 
 def charts(verdicts: pa.Table, params: FilterParams) -> Iterator[Chart]:
@@ -77,7 +78,9 @@ def charts(verdicts: pa.Table, params: FilterParams) -> Iterator[Chart]:
 def _crossed(values: Column, rule: Rule, params: FilterParams) -> NDArray[np.bool_]:
     """Return where a measure itself speaks for the label: of the uniform pictures, say, some have contrast enough."""
     limit = float(getattr(params, rule.param))
-    return values > limit if rule.over else values <= limit
+    if rule in _COPY_RULES:
+        return values <= limit
+    return values > limit if rule.over else values < limit
 
 
 def _told_by(measure: str) -> dict[str, Rule]:

@@ -95,7 +95,9 @@ def sections(verdicts: pa.Table, params: FilterParams) -> list[Section]:
     for reason, ratio in severities(measured, params).items():
         mask, rules = reasons == reason, DROP_RULES[reason]
         strips = [strip("", mask, ratio, DROPPED, rules)]
-        strips.append(nearest(f"Kept, nearest to {reason}", kept & (ratio > 0), ratio, DROPPED[0], rules))
+        strips.append(
+            nearest(f"Kept, nearest to {reason}", kept & (ratio > 0) & (ratio <= 1), ratio, DROPPED[0], rules)
+        )
         found.append(Section(reason, int(mask.sum()), strips))
     likeness = verdicts["difference"].to_numpy() / max(params.max_difference, 1e-9)
     for reason, rules in COPY_RULES.items():

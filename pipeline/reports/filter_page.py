@@ -38,6 +38,7 @@ COPIES = {
     "holdout twin": "A training picture that also is in the holdout, which would measure what was learnt by heart",
 }
 UNREADABLE = 60
+SWITCHES = ("enabled", "dedup", "blur", "repair")
 
 
 class Part(NamedTuple):
@@ -78,6 +79,7 @@ def write_filter_page(verdicts: pa.Table, raw: Path, clean: Path, params: Filter
         dropped=[parts[title] for title in (*DROP_RULES, *COPY_RULES)],
         repaired=[parts[title] for title in (*REPAIR_RULES, *asked_of_all(params))],
         asked=bool(asked_of_all(params)),
+        off=[f"filter.{name}" for name in SWITCHES if not getattr(params, name)],
         alone=parts["left alone"],
         charts=list(charts(verdicts, params)),
         groups=[(group, album.group(group)) for group in groups],

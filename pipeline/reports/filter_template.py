@@ -63,6 +63,7 @@ aria-label="{{ alone.total }} left alone, {{ repairs }} {{ acted }}, {{ total - 
 <p><i class="key all"></i><span>left alone {{ share(alone.total) }}</span>
 <i class="key acted"></i><span>{{ acted }} {{ share(repairs) }}</span>
 <i class="key dropped"></i><span>dropped {{ share(total - kept) }}</span></p>
+{% if off %}<p><b>Off in params.yaml: {{ off | join(", ") }}.</b> What it would have done is not done.</p>{% endif %}
 <div class="counts">
 <table>
 <caption>Dropped</caption>

@@ -21,13 +21,16 @@ from filelock import FileLock, Timeout
 from pipeline import paths
 from pipeline.atomic import whole_file
 from pipeline.errors import StageError
-from pipeline.sources.items import Item, Unit, cut
+from pipeline.sources.items import Item, Unit, cut, moment
 
 ZIP_SUFFIXES = (".zip",)
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 # Pictures are compressed already: an archive that grows a hundredfold is a bomb.
 MAX_EXPANSION = 100
+
+# The row of what lies behind the place where a .tar is damaged or cut off.
+REST = "(the rest of the archive)"
 
 # What zipfile unpacks no further than it is asked to; of bzip2 and LZMA it unpacks all at once, and 1 KB may be 1 GB.
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -39,6 +42,8 @@ TAR_NOTES = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
 )
 MAX_NOTE = 1 << 16
+# One that is for all members is copied for each, and those of several add up; git writes one of 52 bytes.
+MAX_GLOBAL, MOST_GLOBALS = 4096, 100
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class BoundedHeader(tarfile.TarInfo):
         header = super().frombuf(buf, encoding, errors)
         if header.type in TAR_NOTES and not 0 <= header.size <= MAX_NOTE:
             raise ValueError(f"a member's name or header of over {MAX_NOTE} bytes")
+        if header.type == tarfile.XGLTYPE and header.size > MAX_GLOBAL:
+            raise ValueError(f"a header for all members of over {MAX_GLOBAL} bytes")
         return header
 
 
@@ -176,7 +183,10 @@ def _read_zip(
 def _tar_members(path: Path) -> list[Member]:
     members, end = list[Member](), 0
     with tarfile.open(path, "r:", tarinfo=BoundedHeader) as archive:
-        for info in archive:
+        while (info := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # with all that their headers hold
+            if len(archive.pax_headers) > MOST_GLOBALS:
+                raise ValueError(f"over {MOST_GLOBALS} keys for all members")
             # A size below 0, which a sparse file's header may hide: the reader would go back, and round for ever.
             if info.size < 0 or archive.offset <= end:
                 raise ValueError("a member of a negative size")
@@ -188,9 +198,23 @@ def _tar_members(path: Path) -> list[Member]:
                 error = "unsafe path"
             elif not info.isreg() or info.issparse():
                 error = "not a file"
-            modified = datetime.fromtimestamp(max(0, min(info.mtime, 2**32)), UTC)
-            members.append(Member(_text(info.name), info.offset_data, info.size, modified, error))
+            members.append(Member(_text(info.name), info.offset_data, info.size, moment(info.mtime), error))
+        # At a header that is none tarfile ends as if the archive did, which has two blocks of zeros then.
+        if not _is_end(path, archive.offset):
+            members.append(Member(REST, 0, 0, None, "damaged in the archive"))
     return members
+
+
+def _is_end(path: Path, position: int) -> bool:
+    """Whether there are zeros alone from a position of a file on, a block of a .tar at least."""
+    with path.open("rb") as file:
+        file.seek(position)
+        length = 0
+        while chunk := file.read(1 << 20):
+            if chunk.strip(b"\0"):
+                return False
+            length += len(chunk)
+    return length >= tarfile.BLOCKSIZE
 
 
 def _read_tar(
@@ -225,7 +249,7 @@ def _scratch(stack: ExitStack) -> Path:
 
 
 def _gunzip(path: Path, target: Path) -> None:
-    limit = MAX_EXPANSION * path.stat().st_size
+    limit = max(MAX_EXPANSION * path.stat().st_size, 1 << 20)  # a .tar of one small file is filled up with zeros
     with gzip.open(path) as packed, whole_file(target) as temporary, temporary.open("wb") as unpacked:
         while chunk := packed.read(1 << 20):
             if unpacked.tell() + len(chunk) > limit:

@@ -16,7 +16,7 @@ from dicebear import Avatar, Style
 from pydantic import Field, field_validator
 
 from pipeline.codec import Pixels, decode_trusted, encode_png
-from pipeline.params import Count, Positive, Section, Share, validate
+from pipeline.params import Count, Section, Share, validate
 from pipeline.sources.damage import DAMAGES
 from pipeline.sources.items import Item, Unit, cut
 
@@ -48,7 +48,7 @@ class BuiltinRecipe(Section):
 
     kind: Literal["builtin"]
     seed: Count
-    count: Positive
+    count: Annotated[int, Field(ge=1, le=10_000_000)]  # names of seven digits are in the order of their rows
     size: Annotated[int, Field(ge=32, le=512)]
     dirt: dict[str, Share]
 

@@ -9,12 +9,11 @@ import os
 import stat
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from pipeline.records import RAW_SCHEMA
-from pipeline.sources.items import Item, Unit, cut
+from pipeline.sources.items import Item, Unit, cut, moment
 from pipeline.sources.provenance import CRAWLED_SCHEMA
 from pipeline.sources.sidecars import MAX_BYTES, SUFFIX, provenance_of
 
@@ -90,7 +89,7 @@ def _read(origin: str, root: Path, entries: Sequence[Found], max_bytes: int, tol
         data, error = None, entry.error
         if error is None:
             data, error = _read_file(os.path.join(os.fsencode(root), entry.path), max_bytes)
-        modified = datetime.fromtimestamp(min(max(entry.modified, 0), 2**32), UTC) if entry.error is None else None
+        modified = moment(entry.modified) if entry.error is None else None
         provenance = None
         if has_sidecar := entry.path in told:
             sidecar, _ = _read_file(os.path.join(os.fsencode(root), entry.path + SUFFIX), MAX_BYTES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -16,6 +16,14 @@ Entry = TypeVar("Entry")
 # A shard is closed at either: small enough to be one worker's unit, large enough that DVC handles few files.
 SHARD_IMAGES = 500
 SHARD_BYTES = 256_000_000
+
+
+def moment(seconds: float) -> datetime | None:
+    """Return a file's time, None where it is beyond the years 1 to 9999: a header or a disk may say anything."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 @dataclass(frozen=True)

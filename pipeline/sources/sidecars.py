@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.sources.urls import plain, plain_url
 SUFFIX = b".json"
 MAX_BYTES = 1_000_000
 SIDECAR_UNREAD = "side-car unreadable"
+DEEPEST = 8  # lists and objects of tags within each other
 
 # What boards call the same thing, the commonest name first.
 _URL = ("file_url", "url", "image_url")
@@ -25,7 +27,7 @@ _REST = ("rating", "category", "id", "title", "date", "description")
 def provenance_of(data: bytes) -> dict[str, Any] | None:
     """Return the columns of a crawl (provenance.PROVENANCE) by a side-car's bytes, None where it can't be read."""
     try:
-        told = json.loads(data)
+        told = json.loads(data, parse_constant=lambda _: None)  # NaN, which is no JSON, and which the row has to hold
     except (ValueError, RecursionError):
         return None
     if not isinstance(told, Mapping):
@@ -40,7 +42,7 @@ def provenance_of(data: bytes) -> dict[str, Any] | None:
     return columns
 
 
-def words(value: object) -> list[str]:
+def words(value: object, depth: int = DEEPEST) -> list[str]:
     """Return tags as a list; boards give one, of texts or of objects, or one for each kind of tag, or text.
 
     Text is taken apart in every way, at spaces and at commas: a tag may hold either, and none may be missed.
@@ -50,13 +52,22 @@ def words(value: object) -> list[str]:
         found = [*value.split(), *between_commas, *value.replace(",", " ").split()] if "," in value else value.split()
         return [tag for tag in dict.fromkeys(found) if tag]
     if isinstance(value, Mapping):
-        return [tag for kind in value.values() if not isinstance(kind, Mapping) for tag in words(kind)]
-    return [word for tag in value for word in _texts(tag)] if isinstance(value, list) else []
+        return [tag for kind in value.values() for tag in words(kind, depth - 1)] if depth else []
+    return _texts(value, depth) if isinstance(value, list) else []
 
 
-def _texts(tag: object) -> list[str]:
+def _texts(tag: object, depth: int) -> list[str]:
     """Return what a tag is called: an object has its name under some key, and may have a translation beside it."""
-    return [text for text in tag.values() if isinstance(text, str)] if isinstance(tag, Mapping) else [str(tag)]
+    if isinstance(tag, Mapping):
+        tag = [part for part in tag.values() if isinstance(part, str | Mapping | list)]
+    if isinstance(tag, list):
+        return [text for part in tag for text in _texts(part, depth - 1)] if depth else []
+    return [str(tag)]
+
+
+def _pieces(tag: str) -> list[str]:
+    """Return what a tag is where a column of a list holds a list as text: as JSON or Python has it, with ; or |."""
+    return [piece.strip(" []'\"") for piece in re.split("[,;|]", tag)]
 
 
 def _first(told: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -71,16 +82,24 @@ def _address(told: Mapping[str, Any], names: Sequence[str]) -> str | None:
 def tag_fault(provenance: Mapping[str, Any] | None, require: Sequence[str], refuse: Sequence[str]) -> str | None:
     """Return why an image's tags keep it out, None where they don't.
 
-    Its tags are those in `extra`, and its rating as `rating:NAME`; an image without any has none that is required.
+    Its tags are those in `extra`, and its rating as `rating:NAME`; an image without any has none that is required. One
+    of several words is also found where its words follow each other: a text may be one tag, or several.
     """
     if not (require or refuse):
         return None
     try:
         told = json.loads((provenance or {}).get("extra") or "{}")
     except RecursionError:  # nested so deep that only the reader of the list, with fewer calls above it, could take it
-        told = {}
+        return SIDECAR_UNREAD
     named = {str(name).casefold(): value for name, value in told.items()}
-    tags = {tag.casefold() for tag in words(named.get("tags"))} | {f"rating:{named.get('rating')}".casefold()}
-    if any(tag.casefold() in tags for tag in refuse):
+    found = words(named.get("tags"))
+    pieces = [piece.casefold() for tag in found for piece in _pieces(tag)]
+    tags = {tag.casefold() for tag in (*found, f"rating:{named.get('rating')}")} | set(pieces)
+    in_a_row = f" {' '.join(' '.join(pieces).split())} "
+
+    def has(tag: str) -> bool:
+        return tag.casefold() in tags or f" {tag.casefold()} " in in_a_row
+
+    if any(map(has, refuse)):
         return "refused tag"
-    return None if all(tag.casefold() in tags for tag in require) else "required tag missing"
+    return None if all(map(has, require)) else "required tag missing"

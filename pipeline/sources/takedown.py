@@ -40,7 +40,10 @@ def is_url(name: str) -> bool:
 def read_takedown(path: Path) -> Takedown:
     """Return the list, empty where there is no file; ParamsError names a line that is neither a URL nor an id."""
     urls, ids = set(), set()
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n") if path.exists() else []
+    except UnicodeDecodeError as fault:
+        raise ParamsError(f"{path} is no text in UTF-8 ({fault}); save it as that") from None
     for number, line in enumerate(map(plain_url, map(str.strip, lines)), start=1):
         if is_url(line):
             urls.add(line)

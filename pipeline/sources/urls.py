@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ParamsError
 from pipeline.messages import without_credentials
+
+# Of what a list says beside its URLs, in characters: of an entry, and of all.
+MOST_TOLD, MOST_TOLD_IN_ALL = 1 << 16, 1 << 30
 
 # Control characters and what some take for the end of a line, which would break a list of URLs, one a line.
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -53,10 +56,10 @@ def is_web(url: str) -> bool:
 def plain_url(url: str) -> str:
     """Return a URL as it is stored and compared: plain(), in one line, and without what is not sent or says nothing.
 
-    That is a fragment, credentials, capitals in the host, and the scheme's own port: two URLs that differ in these
-    alone ask for the same.
+    That is a fragment, blanks around, credentials, capitals in the host, and the scheme's own port: two URLs that
+    differ in these alone ask for the same.
     """
-    url = _BREAKS.sub(lambda found: quote(found[0]), plain(url))
+    url = _BREAKS.sub(lambda found: quote(found[0]), plain(url).strip(" "))
     try:
         parts = urlsplit(url)
     except ValueError:  # no address, such as http://[x
@@ -64,7 +67,7 @@ def plain_url(url: str) -> str:
     if parts.scheme not in _PORTS:
         return url
     host = parts.netloc.rpartition("@")[2].lower().removesuffix(_PORTS[parts.scheme])
-    return parts._replace(netloc=host, fragment="").geturl()
+    return parts._replace(netloc=host, fragment="").geturl().rstrip(" ")  # before a note behind a #
 
 
 def wanted(url: str, page_url: str | None, licence: str | None, columns: Mapping[str, Any] | None = None) -> Wanted:
@@ -76,9 +79,14 @@ def wanted(url: str, page_url: str | None, licence: str | None, columns: Mapping
 def read_list(path: Path) -> list[Wanted]:
     """Return the images of a list, in its order, a repeated URL once. ParamsError where it can't be read as one."""
     found: dict[str, Wanted] = {}
+    told = 0
     try:
         for number, row in enumerate(_READERS[path.suffix](path), start=1):
             one = _wanted(row, path, number)
+            length = len(one.extra or "")
+            told += length
+            if length > MOST_TOLD or told > MOST_TOLD_IN_ALL:
+                raise ParamsError(f"{path}: entry {number} says too much beside its URL; leave out the long columns")
             found.setdefault(one.url, one)
     except ParamsError:
         raise
@@ -92,6 +100,8 @@ def _wanted(row: object, path: Path, number: int) -> Wanted:
         raise ParamsError(f"{path}: entry {number} is not a mapping of columns to values")
     values = {str(key).strip(): value for key, value in row.items() if value not in (None, "") and value == value}
     names = {key.lower(): key for key in values}
+    if len(names) < len(values):
+        raise ParamsError(f"{path}: entry {number} has two columns of one name; they are {', '.join(values)}")
     url, page_url, licence = (
         str(values.pop(names[name])).strip() if name in names else None for name in ("url", "page_url", "licence")
     )
@@ -110,19 +120,28 @@ def _text(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from csv.DictReader(file, restkey="more")
+        rows = csv.DictReader(file, restkey="more", strict=True)  # an open quote would take in all that follows
+        _require_distinct(rows.fieldnames or ())
+        yield from rows
 
 
 def _json_lines(path: Path) -> Iterator[Any]:
     for line in path.read_text(encoding="utf-8-sig").split("\n"):  # a caption may hold what else ends a line
         if line.strip():
-            yield json.loads(line)
+            yield json.loads(line, parse_constant=lambda _: None)  # NaN, which is no JSON, and which a row has to hold
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     with pq.ParquetFile(path) as file:
+        _require_distinct(file.schema_arrow.names)
         for batch in file.iter_batches(ROWS):
             yield from batch.to_pylist()
+
+
+def _require_distinct(columns: Sequence[str]) -> None:
+    """Raise ValueError where a mapping of these columns would have the last value of two."""
+    if repeated := [column for column in dict.fromkeys(columns) if columns.count(column) > 1]:
+        raise ValueError(f"there are two columns {repeated[0]!r}")
 
 
 _READERS = {".txt": _text, ".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}

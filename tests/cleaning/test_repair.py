@@ -60,6 +60,29 @@ def test_each_damage_is_recognised_and_repaired(params, face, damage):
     assert error < error_before
 
 
+@pytest.mark.parametrize("level", [0, 128, 255])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_bars_beside_the_square_change_no_verdict_and_no_repair(params, face, damage, level):
+    """A curve by the levels of white bars would take a faded face further from what it was."""
+    pristine = face(2)
+    damaged = DAMAGES[damage](pristine)
+    barred = np.full((96, 96 + 2 * 64, 3), level, np.uint8)
+    barred[:, 64:-64] = damaged
+    (alone,), (measures,) = measure([damaged], 64, params.filter), measure([barred], 64, params.filter)
+    assert measures._replace(width=96) == alone
+    mended, was, remains = repaired(barred, damage, params.filter)
+    assert repairs.holds(damage, was, remains, params.filter)
+    error, error_before = (np.mean((p[:, 64:-64].astype(float) - pristine) ** 2) for p in (mended, barred))
+    assert error < error_before
+
+
+def test_a_tone_that_stays_damaged_was_not_repaired(params, face):
+    measures = measure([DAMAGES["faded"](face(2))], 64, params.filter)[0]
+    less = measures._replace(contrast=measures.contrast + 5)
+    assert judge(as_columns(less), params.filter)[1][0] == "faded"
+    assert not repairs.holds("faded", measures, less, params.filter)
+
+
 def test_an_undamaged_picture_is_left_alone(params, face):
     for seed in range(20):
         assert judge(as_columns(measure([face(seed)], 64, params.filter)[0]), params.filter)[1][0] is None

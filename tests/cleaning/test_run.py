@@ -105,6 +105,18 @@ def test_two_damaged_copies_across_the_splits_are_compared_as_they_are_too(param
     assert verdicts["reason"].to_pylist()[1] == "holdout twin"
 
 
+@pytest.mark.parametrize("first", ["train", "holdout"])
+def test_the_same_bytes_in_both_splits_guard_others_whichever_comes_first(params, face, shard, first):
+    """Crops of two files may be alike, and split by their files' bytes."""
+    other = "holdout" if first == "train" else "train"
+    verdicts, _ = run(shard([face(5), face(5), faded(face(5))], [first, other, "train"]), params)
+    reasons = verdicts["reason"].to_pylist()
+    assert [reason for reason, split in zip(reasons, [first, other, "train"], strict=True) if split == "train"] == [
+        "holdout twin",
+        "holdout twin",
+    ]
+
+
 def test_what_was_compared_in_colour_is_compared_again_without(params, face, shard):
     raw = shard([face(5), grey(face(5))], ["holdout", "train"])
     assert [run(raw, params, nc=nc)[0]["reason"].to_pylist()[1] for nc in (3, 1, 3)] == [None, "holdout twin", None]

@@ -9,7 +9,7 @@ from pipeline.cleaning.tone import TONE_CURVES, Tone, equalize, gamma_to, log_to
 from pipeline.cleaning.views import luma
 from pipeline.params import ToneCurve
 
-RAMP = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+RAMP = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (256, 1, 3))  # a square, by which the curves go
 
 
 @pytest.mark.parametrize("gamma", [0.4, 1.0, 2.5])
@@ -30,8 +30,8 @@ def test_stretch_puts_black_and_white_where_asked():
 
 def test_stretch_drives_no_strong_colour_out_of_its_range():
     """Luma has 30 % of a red picture's span: by luma alone it would be stretched to three times the range."""
-    red = np.zeros((1, 200, 3), np.uint8)
-    red[0, :, 0] = np.arange(200)
+    red = np.zeros((200, 200, 3), np.uint8)
+    red[:, :, 0] = np.arange(200)
     back = stretch(red, 25, 250)[0, :, 0].astype(int)
     assert (back == 255).mean() < 0.06
     assert back[100] - back[50] == pytest.approx(50 * 255 / 189, abs=2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from pipeline.cleaning.verdict import DROP_RULES, REPAIR_RULES
@@ -33,6 +34,14 @@ def test_every_measure_that_meets_a_threshold_has_a_chart(drawn):
 def test_what_a_measure_told(drawn, name, told, marks):
     assert drawn[name].told == told
     assert [line.label for line in drawn[name].drawing.lines] == marks
+
+
+def test_what_is_at_its_threshold_is_not_over_it(heap, params):
+    """Levels are whole numbers, and so are their thresholds."""
+    at = pa.array([params.filter.min_contrast] * len(heap.verdicts), pa.float64())
+    levels = heap.verdicts.set_column(heap.verdicts.column_names.index("contrast"), "contrast", at)
+    (contrast,) = (chart for chart in charts(levels, params.filter) if chart.name == "contrast")
+    assert dict(contrast.told)["uniform"] == 0
 
 
 def test_colours_lie_on_the_side_that_a_threshold_speaks_against(drawn):

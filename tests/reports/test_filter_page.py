@@ -92,6 +92,12 @@ def test_counts_and_shares(reader, text):
     assert "64 of 145 images kept" in text
 
 
+def test_what_is_off_is_said(heap, params, text, tmp_path):
+    write_filter_page(*heap, params.filter.model_copy(update={"enabled": False, "blur": False}), tmp_path / "page.html")
+    assert "Off in params.yaml: filter.enabled, filter.blur." in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Off in params.yaml" not in text
+
+
 def test_links_lead_somewhere(reader):
     assert {address[1:] for address in reader.addresses if address.startswith("#")} <= set(reader.ids)
     assert len(set(reader.ids)) == len(reader.ids)

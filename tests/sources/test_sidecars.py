@@ -69,6 +69,9 @@ def test_tags(require: list[str], refuse: list[str], fault: str | None) -> None:
         pytest.param({"tag_string": "1girl nsfw hello,_good-bye smile"}, id="a comma within a tag"),
         pytest.param({"tags": ["smile"], "tag_string_general": "smile nsfw"}, id="in the second place"),
         pytest.param({"tags": "smile NSFW"}, id="in capitals"),
+        pytest.param({"tags": [{"tag": {"name": "smile"}}, {"tag": {"name": "nsfw"}}]}, id="by objects in objects"),
+        pytest.param({"tags": {"general": {"mood": ["smile", ["nsfw"]]}}}, id="by kinds of kinds"),
+        pytest.param({"tags": ["smile", "nsfw,x"]}, id="text in a list"),
     ],
 )
 def test_a_refused_tag_is_found_however_a_board_writes_it(tags: dict) -> None:
@@ -80,7 +83,33 @@ def test_a_refused_tag_is_found_however_a_board_writes_it(tags: dict) -> None:
 def test_tags_within_tags_end_nothing() -> None:
     told = provenance_of(b'{"tags": ' + b'{"a": ' * 800 + b'"nsfw"' + b"}" * 801)
     assert tag_fault(told, [], ["nsfw"]) is None
-    assert tag_fault({"extra": json.dumps({"tags": {"a": {"b": "nsfw"}}})}, [], ["nsfw"]) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "long hair",
+        "smile;long hair",
+        "smile | long hair",
+        '["smile", "long hair"]',
+        "['smile', 'long hair']",
+        "x, long hair",
+    ],
+)
+def test_a_tag_of_two_words_in_the_text_of_a_list(text: str) -> None:
+    told = {"extra": json.dumps({"tags": text})}
+    assert tag_fault(told, [], ["Long hair"]) == "refused tag"
+    assert tag_fault(told, ["long hair"], ["hair long", "long"][:1]) is None
+
+
+def test_a_row_too_deep_to_be_read_again_is_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tag_fault({"extra": "[" * 100_000 + "]" * 100_000}, [], ["nsfw"]) == "side-car unreadable"
+
+
+def test_a_number_that_is_none_is_null() -> None:
+    told = provenance_of(b'{"tags": "smile", "id": NaN}')
+    assert told is not None
+    assert told["extra"] == '{"tags": ["smile"]}'
 
 
 def test_the_column_of_a_list_may_have_capitals() -> None:

@@ -42,7 +42,13 @@ def _add_one_by_one(path: Path, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://a.example/1.png", "https://A.example:443/1.png#top", "https://a.example/1.png?"]
+    "url",
+    [
+        "https://a.example/1.png",
+        "https://A.example:443/1.png#top",
+        "https://a.example/1.png?",
+        " https://a.example/1.png ",
+    ],
 )
 def test_an_address_is_covered_however_a_side_car_or_an_old_store_writes_it(tmp_path: Path, url: str) -> None:
     (tmp_path / "takedown.txt").write_text("https://a.example/1.png\n")
@@ -54,4 +60,15 @@ def test_an_address_is_covered_however_a_side_car_or_an_old_store_writes_it(tmp_
 def test_a_line_that_is_neither_is_refused(tmp_path: Path) -> None:
     (tmp_path / "takedown.txt").write_text(f"{ID}\nface.png\n")
     with pytest.raises(ParamsError, match="line 2: neither a URL nor an id"):
+        read_takedown(tmp_path / "takedown.txt")
+
+
+def test_a_line_may_have_a_note_and_the_file_an_editors_mark(tmp_path: Path) -> None:
+    (tmp_path / "takedown.txt").write_text("https://a.example/1.png # by mail of 3 May\n", encoding="utf-8-sig")
+    assert read_takedown(tmp_path / "takedown.txt").covers(None, "https://a.example/1.png")
+
+
+def test_a_list_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "takedown.txt").write_text("# Künstlerin\n", encoding="latin-1")
+    with pytest.raises(ParamsError, match="is no text in UTF-8"):
         read_takedown(tmp_path / "takedown.txt")

@@ -110,6 +110,32 @@ def test_a_list_that_is_none_is_named(tmp_path: Path, name: str, content: bytes,
         read_list(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        pytest.param(
+            "a.csv", b"url,title\nhttp://h/a,\"5'11 tall\nhttp://h/b,x\n", "unexpected end", id="an open quote"
+        ),
+        pytest.param("a.csv", b"url,url\nhttp://h/a,http://h/b\n", "two columns 'url'", id="a column twice"),
+        pytest.param("a.csv", b"url,URL\nhttp://h/a,http://h/b\n", "two columns of one name", id="in capitals"),
+        pytest.param("a.jsonl", b'{"url": "http://h/a", "tags": "x", "Tags": "y"}', "two columns", id="two of tags"),
+        pytest.param("a.jsonl", b'{"url": "http://h/a", "x": "' + b"x" * 70_000 + b'"}', "says too much", id="long"),
+    ],
+)
+def test_a_list_that_can_be_read_wrongly_is_refused(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ParamsError, match=says):
+        read_list(tmp_path / name)
+
+
+def test_a_list_that_says_one_long_thing_very_often_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sources.urls.MOST_TOLD_IN_ALL", 10_000)
+    lines = [f'{{"url": "http://h/{number}", "caption": "{"x" * 1000}"}}' for number in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    with pytest.raises(ParamsError, match=r"entry 10 says too much beside its URL"):
+        read_list(tmp_path / "a.jsonl")
+
+
 def test_parquet_whose_values_python_can_not_hold(tmp_path: Path) -> None:
     columns = {"url": [URL], "lasted": pa.array([2**62], pa.duration("s"))}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
