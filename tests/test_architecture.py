@@ -49,9 +49,7 @@ def test_imports_lead_to_the_same_floor_or_a_lower_one(root: Path, floors: dict[
 
 def test_the_picture_has_the_stages_and_what_they_hand_on(root: Path, page: str) -> None:
     stages = read_yaml(root / "dvc.yaml")["stages"]
-    makers = {
-        next(iter(out)) if isinstance(out, dict) else out: name for name in stages for out in stages[name]["outs"]
-    }
+    makers = {out: name for name, stage in stages.items() for out in stage["outs"]}
     needed = {
         (maker, name)
         for name, stage in stages.items()

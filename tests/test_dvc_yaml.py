@@ -122,6 +122,12 @@ def test_figures_and_curves_stay_in_git(stages: dict) -> None:
     for name, stage in stages.items():
         (metrics,) = stage["metrics"]
         assert metrics == {f"metrics/{name.replace('-', '_')}.json": {"cache": False}}
+        assert all(options == {"cache": False} for plot in stage.get("plots", []) for options in plot.values())
+
+
+def test_every_stage_has_dvcs_run_cache(stages: dict) -> None:
+    """DVC keeps none for a stage with an out that it does not cache; of metrics and plots it does not mind."""
+    assert all(isinstance(out, str) for stage in stages.values() for out in stage["outs"])
 
 
 def test_temporary_experiments_ignore_bytecode(root: Path) -> None:

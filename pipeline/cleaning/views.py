@@ -24,12 +24,14 @@ Levels = NDArray[np.int16]
 def centre_square(pixels: Pixels, grid: int = 1) -> Pixels:
     """Return what the resize stage cuts out of RGB uint8 (H, W, 3), by torchvision's center_crop, as a view of it.
 
-    With a grid it begins at the multiple of so many pixels before.
+    With a grid of so many pixels it begins at the first of its lines.
     """
     height, width = pixels.shape[:2]
     side = min(height, width)
-    top, left = (round((length - side) / 2) // grid * grid for length in (height, width))
-    return pixels[top : top + side, left : left + side]
+    top, left = (round((length - side) / 2) for length in (height, width))
+    # One pixel at least.
+    first_row, first_column = (min(-(-start // grid) * grid, start + side - 1) for start in (top, left))
+    return pixels[first_row : top + side, first_column : left + side]
 
 
 def net_view(pixels: Pixels, image_size: int) -> Pixels:

@@ -56,7 +56,8 @@ class Checkpoint:
         if not self._state.exists():
             return
         saved = self._load(self._state)
-        is_ours = is_finished and not self._is_anothers
+        # A power cut may leave the file without what was in it.
+        is_ours = bool(outs) and not self._is_anothers
         if longest >= saved["step"] > total_steps:
             self._state.unlink()
         elif saved["step"] > total_steps and not is_finished:

@@ -33,9 +33,9 @@ def train_params(params: Params) -> dict[str, Any]:
 
 
 def out_digests() -> list[str]:
-    """Return DVC's digests of the files that dvc.yaml lists as train's outs, of those that DVC's cache holds."""
+    """Return DVC's digests of the files that dvc.yaml lists as train's outs."""
     digests = []
-    for out in (out for out in _stage()["outs"] if isinstance(out, str)):  # others are a mapping, with cache: false
+    for out in _stage()["outs"]:
         with Path(out).open("rb") as file:
             digests.append(hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest())
     return digests

@@ -29,6 +29,7 @@ from pipeline.faces import load_faces
 from pipeline.params import Params, load_params
 
 PATIENCE = 5.0  # seconds for another process to be gone after the connection to it is
+HANG = 120.0  # seconds after which a process that another's end has not ended waits for it in vain
 VARIABLES = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what Fabric's LightningEnvironment goes by
 
 
@@ -105,10 +106,12 @@ def _gone(rank: int, count: int, code: int) -> str:
 
 
 def _end_without(rank: int, count: int, other: subprocess.Popen[bytes], over: threading.Event) -> None:
-    """End this process, too, some seconds after another one that failed, unless all is over by then."""
+    """End this process, too, after another one that failed or was ended, unless all is over by then."""
     code = other.wait()
-    if code and not over.wait(2 * PATIENCE):
-        print(f"train: {_gone(rank, count, code)}", file=sys.stderr, flush=True)
+    if code and not over.wait(HANG):
+        print(f"train: {_gone(rank, count, code)}", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(1)
 
 

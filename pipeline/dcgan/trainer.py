@@ -205,6 +205,6 @@ def train(
                 saved_seconds = state.seconds
             if signals.received:
                 signals.leave()
-    if signals.received:  # since the last step was saved
+    if signals.received and fabric.is_global_zero:  # since the last step was saved
         signals.leave()
     fabric.barrier()  # none leaves while another waits for it

@@ -62,12 +62,13 @@ def _texts(tag: object, depth: int) -> list[str]:
         tag = [part for part in tag.values() if isinstance(part, str | Mapping | list)]
     if isinstance(tag, list):
         return [text for part in tag for text in _texts(part, depth - 1)] if depth else []
-    return [str(tag)]
+    return [] if tag is None else [str(tag)]
 
 
-def _pieces(tag: str) -> list[str]:
-    """Return what a tag is where a column of a list holds a list as text: as JSON or Python has it, with ; or |."""
-    return [piece.strip(" []'\"") for piece in re.split("[,;|]", tag)]
+def _pieces(text: str) -> list[str]:
+    """Return what lies between the commas, ; and | of a text, as JSON or Python has a list; ;) and |_| are tags."""
+    pieces = re.split(r"(?<=\S)[,;|]|(?<=\s)[,;|](?=\s)", text)
+    return [" ".join(piece.strip(" []'\"").split()) for piece in pieces]
 
 
 def _first(told: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -82,8 +83,9 @@ def _address(told: Mapping[str, Any], names: Sequence[str]) -> str | None:
 def tag_fault(provenance: Mapping[str, Any] | None, require: Sequence[str], refuse: Sequence[str]) -> str | None:
     """Return why an image's tags keep it out, None where they don't.
 
-    Its tags are those in `extra`, and its rating as `rating:NAME`; an image without any has none that is required. One
-    of several words is also found where its words follow each other: a text may be one tag, or several.
+    Its tags are those in `extra`, and its rating as `rating:NAME`; an image without any has none that is required.
+    Where they are one text, of which nobody knows what divides its tags, one of several words is found where these
+    follow each other, with nothing between them but blanks.
     """
     if not (require or refuse):
         return None
@@ -92,13 +94,15 @@ def tag_fault(provenance: Mapping[str, Any] | None, require: Sequence[str], refu
     except RecursionError:  # nested so deep that only the reader of the list, with fewer calls above it, could take it
         return SIDECAR_UNREAD
     named = {str(name).casefold(): value for name, value in told.items()}
-    found = words(named.get("tags"))
-    pieces = [piece.casefold() for tag in found for piece in _pieces(tag)]
-    tags = {tag.casefold() for tag in (*found, f"rating:{named.get('rating')}")} | set(pieces)
-    in_a_row = f" {' '.join(' '.join(pieces).split())} "
+    told_as = named.get("tags")
+    pieces = [piece.casefold() for piece in _pieces(told_as)] if isinstance(told_as, str) else []
+    found = [part for tag in words(told_as) for part in (tag, *tag.split(","))]
+    found += [f"rating:{named.get('rating')}", *pieces, *" ".join(pieces).split()]
+    tags = {tag.strip().casefold() for tag in found}
 
     def has(tag: str) -> bool:
-        return tag.casefold() in tags or f" {tag.casefold()} " in in_a_row
+        sought = tag.casefold()
+        return sought in tags or (" " in sought and any(f" {sought} " in f" {piece} " for piece in pieces))
 
     if any(map(has, refuse)):
         return "refused tag"

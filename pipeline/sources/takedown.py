@@ -47,8 +47,8 @@ def read_takedown(path: Path) -> Takedown:
     for number, line in enumerate(map(plain_url, map(str.strip, lines)), start=1):
         if is_url(line):
             urls.add(line)
-        elif _ID.fullmatch(line.lower()):
-            ids.add(line.lower())
+        elif _ID.fullmatch(name := line.partition("#")[0].strip().lower()):  # as a URL may have a note
+            ids.add(name)
         elif line and not line.startswith("#"):
             raise ParamsError(f"{path}, line {number}: neither a URL nor an id of 64 hexadecimal digits: {line[:80]!r}")
     return Takedown(frozenset(urls), frozenset(ids))

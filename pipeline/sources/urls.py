@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ MOST_TOLD, MOST_TOLD_IN_ALL = 1 << 16, 1 << 30
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 ROWS = 1000  # of Parquet at once
+
+# The columns that decide something, here or by crawl.require_tags and refuse_tags.
+READ = ("url", "page_url", "licence", "license", "tags", "rating")
 
 _PORTS = {"http": ":80", "https": ":443"}
 
@@ -98,10 +102,13 @@ def read_list(path: Path) -> list[Wanted]:
 def _wanted(row: object, path: Path, number: int) -> Wanted:
     if not isinstance(row, Mapping):
         raise ParamsError(f"{path}: entry {number} is not a mapping of columns to values")
-    values = {str(key).strip(): value for key, value in row.items() if value not in (None, "") and value == value}
+    filled = {str(key): value for key, value in row.items() if value not in (None, "") and value == value}
+    if repeated := _repeated(filled):
+        raise ParamsError(
+            f"{path}: entry {number} has two columns {repeated!r}, whose names differ in capitals or blanks"
+        )
+    values = {key.strip(): value for key, value in filled.items()}
     names = {key.lower(): key for key in values}
-    if len(names) < len(values):
-        raise ParamsError(f"{path}: entry {number} has two columns of one name; they are {', '.join(values)}")
     url, page_url, licence = (
         str(values.pop(names[name])).strip() if name in names else None for name in ("url", "page_url", "licence")
     )
@@ -138,10 +145,15 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
             yield from batch.to_pylist()
 
 
-def _require_distinct(columns: Sequence[str]) -> None:
-    """Raise ValueError where a mapping of these columns would have the last value of two."""
-    if repeated := [column for column in dict.fromkeys(columns) if columns.count(column) > 1]:
-        raise ValueError(f"there are two columns {repeated[0]!r}")
+def _repeated(columns: Iterable[str]) -> str | None:
+    """Return the name, of those that are read, that two columns have: of two values the last would count."""
+    counts = Counter(column.strip().lower() for column in columns)
+    return next((name for name in READ if counts[name] > 1), None)
+
+
+def _require_distinct(columns: Iterable[str]) -> None:
+    if repeated := _repeated(columns):
+        raise ValueError(f"there are two columns {repeated!r}")
 
 
 _READERS = {".txt": _text, ".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}

@@ -67,13 +67,23 @@ def test_bars_beside_the_square_change_no_verdict_and_no_repair(params, face, da
     pristine = face(2)
     damaged = DAMAGES[damage](pristine)
     barred = np.full((96, 96 + 2 * 64, 3), level, np.uint8)
-    barred[:, 64:-64] = damaged
+    barred[:, 64:-64] = damaged  # on JPEG's grid, as the picture alone is
     (alone,), (measures,) = measure([damaged], 64, params.filter), measure([barred], 64, params.filter)
     assert measures._replace(width=96) == alone
     mended, was, remains = repaired(barred, damage, params.filter)
     assert repairs.holds(damage, was, remains, params.filter)
     error, error_before = (np.mean((p[:, 64:-64].astype(float) - pristine) ** 2) for p in (mended, barred))
     assert error < error_before
+
+
+@pytest.mark.parametrize("bar", [60, 61, 63])
+def test_blocks_are_found_beside_bars_of_any_width(params, face, bar):
+    barred = np.zeros((96, 96 + 2 * bar, 3), np.uint8)
+    barred[:, bar:-bar] = face(2)
+    alone = blocky(face(2))
+    found = measure([alone, blocky(barred)], 64, params.filter)
+    assert found[1].blockiness == pytest.approx(found[0].blockiness, rel=0.2)
+    assert judge(as_columns(found[1]), params.filter)[1][0] == "jpeg blocks"
 
 
 def test_a_tone_that_stays_damaged_was_not_repaired(params, face):

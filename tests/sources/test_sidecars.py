@@ -99,10 +99,25 @@ def test_tags_within_tags_end_nothing() -> None:
 def test_a_tag_of_two_words_in_the_text_of_a_list(text: str) -> None:
     told = {"extra": json.dumps({"tags": text})}
     assert tag_fault(told, [], ["Long hair"]) == "refused tag"
-    assert tag_fault(told, ["long hair"], ["hair long", "long"][:1]) is None
+    assert tag_fault(told, ["long hair"], ["hair long"]) is None
 
 
-def test_a_row_too_deep_to_be_read_again_is_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("tags", "other"),
+    [
+        (["magical girl"], "girl"),
+        (["dark blue", "eyes closed"], "blue eyes"),
+        (["long", "hair ribbon"], "long hair"),
+        ("long, hair ribbon", "long hair"),
+        ("smile ;d", "d"),
+        (["smile", None], "none"),
+    ],
+)
+def test_what_only_looks_like_a_tag_is_none(tags: object, other: str) -> None:
+    assert tag_fault({"extra": json.dumps({"tags": tags})}, [], [other]) is None
+
+
+def test_a_row_too_deep_to_be_read_again_is_not_passed() -> None:
     assert tag_fault({"extra": "[" * 100_000 + "]" * 100_000}, [], ["nsfw"]) == "side-car unreadable"
 
 

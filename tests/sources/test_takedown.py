@@ -64,8 +64,10 @@ def test_a_line_that_is_neither_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_line_may_have_a_note_and_the_file_an_editors_mark(tmp_path: Path) -> None:
-    (tmp_path / "takedown.txt").write_text("https://a.example/1.png # by mail of 3 May\n", encoding="utf-8-sig")
-    assert read_takedown(tmp_path / "takedown.txt").covers(None, "https://a.example/1.png")
+    lines = f"https://a.example/1.png # by mail of 3 May\n{ID} # likewise\n"
+    (tmp_path / "takedown.txt").write_text(lines, encoding="utf-8-sig")
+    takedown = read_takedown(tmp_path / "takedown.txt")
+    assert takedown == Takedown(frozenset({"https://a.example/1.png"}), frozenset({ID}))
 
 
 def test_a_list_in_another_encoding_is_named(tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ def test_a_list_that_is_none_is_named(tmp_path: Path, name: str, content: bytes,
             "a.csv", b"url,title\nhttp://h/a,\"5'11 tall\nhttp://h/b,x\n", "unexpected end", id="an open quote"
         ),
         pytest.param("a.csv", b"url,url\nhttp://h/a,http://h/b\n", "two columns 'url'", id="a column twice"),
-        pytest.param("a.csv", b"url,URL\nhttp://h/a,http://h/b\n", "two columns of one name", id="in capitals"),
+        pytest.param("a.csv", b"url,URL\nhttp://h/a,http://h/b\n", "two columns 'url'", id="in capitals"),
+        pytest.param("a.csv", b"url, url\nhttp://h/a,http://h/b\n", "two columns 'url'", id="behind a blank"),
         pytest.param("a.jsonl", b'{"url": "http://h/a", "tags": "x", "Tags": "y"}', "two columns", id="two of tags"),
         pytest.param("a.jsonl", b'{"url": "http://h/a", "x": "' + b"x" * 70_000 + b'"}', "says too much", id="long"),
     ],
@@ -126,6 +127,12 @@ def test_a_list_that_can_be_read_wrongly_is_refused(tmp_path: Path, name: str, c
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ParamsError, match=says):
         read_list(tmp_path / name)
+
+
+@pytest.mark.parametrize("head", ["url,title,,", "url,ID,id"])
+def test_columns_that_decide_nothing_may_be_there_twice(tmp_path: Path, head: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{head}\n{URL},x,y\n")
+    assert [one.url for one in read_list(tmp_path / "a.csv")] == [URL]
 
 
 def test_a_list_that_says_one_long_thing_very_often_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

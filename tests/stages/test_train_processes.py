@@ -163,14 +163,22 @@ def test_a_process_that_dies_ends_the_training(project: Path, root: Path) -> Non
 def test_a_dead_process_ends_one_that_waits_for_it_for_ever(project: Path, root: Path) -> None:
     """As under NCCL, where no connection breaks."""
     write_params(root, train__cpu_processes=2)
-    code = project / "stages/train.py"
-    text, start = code.read_text(), "                fabric = launch(params)\n"
-    assert start in text
-    code.write_text(text.replace(start, '                __import__("time").sleep(100)\n'))
+    changes = {
+        "stages/train.py": (
+            "                fabric = launch(params)\n",
+            '                __import__("pathlib").Path("waits").touch(); __import__("time").sleep(100)\n',
+        ),
+        "pipeline/dcgan/processes.py": ("HANG = 120.0", "HANG = 0.5"),
+    }
+    for name, (before, after) in changes.items():
+        text = (project / name).read_text()
+        assert before in text
+        (project / name).write_text(text.replace(before, after))
     with subprocess.Popen([sys.executable, "-c", DRIVER, project], stderr=subprocess.PIPE, text=True) as stage:
-        while not (others := companions(stage)):
+        while not (project / "waits").exists():
+            assert stage.poll() is None
             time.sleep(0.1)
-        others[0].kill()
+        companions(stage)[0].kill()
         said = stage.communicate(timeout=60)[1]
     assert stage.returncode == 1
-    assert "train: process 2 of 2 ended" in said
+    assert said.splitlines()[-1].startswith("train: process 2 of 2 ended with -9, and training can't go on without it")
