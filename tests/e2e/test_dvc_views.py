@@ -36,7 +36,7 @@ def test_params_and_metrics_diff_show_what_differs(project: Project, slow: str) 
 
 def test_plots_diff_overlays_the_curves_and_sets_the_pictures_side_by_side(project: Project, slow: str) -> None:
     plots = json.loads(project.run("dvc", "plots", "diff", "HEAD", slow, "--json", "--split"))["data"]
-    for name, label in (("losses", "y"), ("probabilities", "y"), ("quick KID", "quick_kid")):
+    for name, label in (("losses", "y"), ("probabilities", "y"), ("plots/quick_kid.csv", "quick_kid")):
         (curves,) = plots[name]
         assert curves["revisions"] == ["HEAD", slow]
         anchors = curves["anchor_definitions"]
@@ -47,7 +47,7 @@ def test_plots_diff_overlays_the_curves_and_sets_the_pictures_side_by_side(proje
 
 def test_plots_show_draws_the_rejects_and_the_measures(project: Project) -> None:
     plots = json.loads(project.run("dvc", "plots", "show", "--json"))["data"]
-    rejects, histograms = (plots[name][0]["content"] for name in ("rejects", "histograms"))
+    rejects, histograms = (plots[name][0]["content"] for name in ("plots/rejects.csv", "plots/histograms.csv"))
     figures = json.loads((project.folder / "metrics/filter.json").read_text())
     counts = {bar["reason"]: int(bar["count"]) for bar in rejects["data"]["values"]}
     assert {f"rejected.{reason}": count for reason, count in counts.items() if count} == {
