@@ -122,7 +122,7 @@ def test_figures_and_curves_stay_in_git(stages: dict) -> None:
     for name, stage in stages.items():
         (metrics,) = stage["metrics"]
         assert metrics == {f"metrics/{name.replace('-', '_')}.json": {"cache": False}}
-        assert all(options == {"cache": False} for plot in stage.get("plots", []) for options in plot.values())
+        assert all(options["cache"] is False for plot in stage.get("plots", []) for options in plot.values())
 
 
 def test_every_stage_has_dvcs_run_cache(stages: dict) -> None:
