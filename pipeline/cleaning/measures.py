@@ -73,7 +73,7 @@ def measure_seen(pictures: Sequence[Pixels], net: Stack, params: FilterParams) -
     gray = luma(net)
     levels, spans = levels_of(gray), span(gray)
     works = [work_view(pixels, params.work_side) for pixels in pictures]
-    squares = [centre_square(work) for work in works]
+    work_lumas = [luma(work) for work in works]
     columns = {
         "width": np.array([pixels.shape[1] for pixels in pictures]),
         "height": np.array([pixels.shape[0] for pixels in pictures]),
@@ -83,9 +83,9 @@ def measure_seen(pictures: Sequence[Pixels], net: Stack, params: FilterParams) -
         "edges": edges(levels, spans),
         "blur": blur(levels),
         "sharpness": sharpness(levels),
-        "noise": np.array([noise(luma(square)) for square in squares]),
-        "impulses": np.array([impulses(square) for square in squares]),
-        "blockiness": np.array([blockiness(luma(centre_square(work, BLOCK))) for work in works]),
+        "noise": np.array([noise(centre_square(work)) for work in work_lumas]),
+        "impulses": np.array([impulses(centre_square(work)) for work in works]),
+        "blockiness": np.array([blockiness(centre_square(work, BLOCK)) for work in work_lumas]),
         "gamma": gamma(pictures, net, params.gamma_nats),
     }
     return [Measures(*row) for row in np.array([columns[name] for name in Measures._fields], float).T.tolist()]

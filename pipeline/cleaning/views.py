@@ -22,7 +22,7 @@ Levels = NDArray[np.int16]
 
 
 def centre_square(pixels: Pixels, grid: int = 1) -> Pixels:
-    """Return what the resize stage cuts out of RGB uint8 (H, W, 3), by torchvision's center_crop, as a view of it.
+    """Return what the resize stage cuts out of uint8 (H, W, 3) or (H, W), by torchvision's center_crop, as a view.
 
     With a grid of so many pixels it begins at the first of its lines.
     """
