@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Enough for 256 rows with all three numbers. MLflow's server makes a table of rows times names out of JSON, so that the
-# memory that a request takes goes by the square of its length.
+# Enough for 256 rows with all three numbers.
 LARGEST_BODY = 1 << 14
 PATIENCE = 10  # seconds for a request, for the next one on a connection, and for so much of an answer to be read
 LEAST_READ = 1 << 16
 DEEPEST = 16  # brackets within brackets: what is asked for has three, and of thousands Python can read none
 # Possessive, and one without an end goes to the body's: else a quote after the other would be looked at from anew.
 _STRING = re.compile(rb'"(?:\\.|[^"\\])*+"?', re.DOTALL)
-JSON = b"application/json"
-KINDS = {JSON, b"text/csv"}
+NAMES = {"n", *serving.DEFAULTS}
+EXAMPLE = '{"inputs": [{"n": 4, "seed": 7, "truncation": 0.8}]}'
 MOST_REQUESTS = 64  # at a time; further ones get status 503
 
 
@@ -132,14 +131,11 @@ class BoundedBody:
             await self._app(scope, receive, send)
             return
         try:
-            kind = dict(scope["headers"]).get(b"content-type", b"").partition(b";")[0].strip().lower()
-            if (
-                scope["method"] == "POST" and kind not in KINDS
-            ):  # MLflow's also reads Parquet, a million rows in a few bytes
-                raise _RefusedError(415, "a request has the header Content-Type: application/json, or text/csv")
+            asks = scope["method"] == "POST"
+            if asks:
+                _require_json(scope)
             body = await _bounded(receive)
-            if kind == JSON and body:
-                body = _completed(body)
+            body = _completed(body) if asks else body
         except _RefusedError as refused:
             refusal = JSONResponse({"message": str(refused)}, refused.status, {"connection": "close"})
             await refusal(scope, receive, send)
@@ -158,6 +154,16 @@ class _RefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def _require_json(scope: Scope) -> None:
+    """Refuse other types, which MLflow's server also reads, and two of them, of which it goes by the first.
+
+    Parquet has a million rows in a few bytes, and CSV thousands of rows of thousands of columns in 16 KB.
+    """
+    kinds = [value.partition(b";")[0].strip().lower() for name, value in scope["headers"] if name == b"content-type"]
+    if kinds != [b"application/json"]:
+        raise _RefusedError(415, "a request has one header Content-Type: application/json")
 
 
 async def _bounded(receive: Receive) -> bytes:
@@ -188,8 +194,6 @@ def _completed(body: bytes) -> bytes:
     except ValueError as fault:  # a number of 5,000 digits is one too
         raise _RefusedError(400, f"the request is no JSON that can be read: {fault}") from None
     rows = _rows(asked)
-    if rows is None:  # MLflow says what is wrong with it
-        return body
     for row in rows:
         for key in ("n", "seed"):
             if isinstance(row.get(key), float) and not row[key].is_integer():
@@ -198,20 +202,27 @@ def _completed(body: bytes) -> bytes:
     return json.dumps({"inputs": [serving.DEFAULTS | row for row in given]}).encode()
 
 
-def _rows(asked: Any) -> list[dict[str, Any]] | None:
-    """Return the rows of a request in any of MLflow's forms, None where it has none of these."""
-    if not isinstance(asked, dict) or len(asked) > 1:
-        return None
-    match asked:
-        case {"inputs": [*rows]} | {"dataframe_records": [*rows]} | {"instances": [*rows]}:
-            found = rows
-        case {"inputs": {**columns}} if all(isinstance(column, list) for column in columns.values()):
-            found = [dict(zip(columns, row, strict=False)) for row in zip(*columns.values(), strict=False)]
-        case {"dataframe_split": {"columns": [*names], "data": [*lists]}}:
-            found = [dict(zip(names, row, strict=False)) if isinstance(row, list) else row for row in lists]
-        case _:
-            return None
-    return found if all(isinstance(row, dict) for row in found) else None
+def _rows(asked: Any) -> list[dict[str, Any]]:
+    """Return the rows of a request in any of MLflow's forms, of which it may have one, and nothing beside that."""
+    try:
+        match asked:
+            case (
+                {"inputs": [*rows], **others}
+                | {"dataframe_records": [*rows], **others}
+                | {"instances": [*rows], **others}
+            ):
+                found = rows
+            case {"inputs": {**columns}, **others}:
+                found = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            case {"dataframe_split": {"columns": [*names], "data": [*lists]}, **others}:
+                found = [dict(zip(names, row, strict=True)) for row in lists]
+            case _:
+                raise ValueError
+        if others or not all(isinstance(row, dict) and row.keys() <= NAMES for row in found):
+            raise ValueError
+    except (TypeError, ValueError):  # of rows and columns that are none, or of another length
+        raise _RefusedError(400, f"a request is as {EXAMPLE}, and has nothing beside that") from None
+    return found
 
 
 def _depth(body: bytearray) -> int:

@@ -254,7 +254,15 @@ def test_the_readmes_request_is_answered(server: str, root: Path) -> None:
         pytest.param(b'{"inputs": [{"n": ' + b"9" * 5000 + b"}]}", "no JSON that can be read", id="too many digits"),
         pytest.param({"inputs": [{"n": "many"}]}, "invalid literal for int() with base 10: 'many'", id="no number"),
         pytest.param({"inputs": [{"seed": 1}]}, "Model is missing inputs", id="no n"),
-        pytest.param({"faces": 3}, "inputs", id="another request"),
+        pytest.param({"faces": 3}, "a request is as", id="another request"),
+        pytest.param({"inputs": [{"n": 2.5}], "params": {}}, "a request is as", id="more than a request"),
+        pytest.param({"inputs": [{"n": 1, "sed": 2}]}, "a request is as", id="another name"),
+        pytest.param({"inputs": [3]}, "a request is as", id="no row"),
+        pytest.param({"inputs": {"n": [1, 2, 3], "seed": [1]}}, "a request is as", id="a shorter column"),
+        pytest.param({"inputs": {"n": 1}}, "a request is as", id="no column"),
+        pytest.param({"dataframe_split": {"columns": ["n"], "data": [[1, 2]]}}, "a request is as", id="a longer row"),
+        pytest.param({"dataframe_split": {"columns": [["n"]], "data": [[1]]}}, "a request is as", id="no name"),
+        pytest.param([{"n": 1}], "a request is as", id="a list"),
         pytest.param(b"{", "JSON", id="no JSON"),
         pytest.param({"inputs": [{"n": 10**12}]}, "at most 12 in a request", id="very many"),
         pytest.param({"inputs": [{"n": 10**30}]}, "", id="beyond 64 bits"),
@@ -340,11 +348,24 @@ def test_rows_may_leave_out_different_things(ask: Callable[..., Any]) -> None:
     assert len({first, second, third}) == 3
 
 
-@pytest.mark.parametrize("kind", [None, "application/vnd.apache.parquet"], ids=["no type", "few bytes of many rows"])
-def test_a_request_of_another_type_is_refused(server: str, kind: str | None) -> None:
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param([], id="no type"),
+        pytest.param(["application/vnd.apache.parquet"], id="few bytes of many rows"),
+        pytest.param(["text/csv"], id="many columns of many rows"),
+        pytest.param(["application/json", "text/csv"], id="MLflow goes by the first"),
+        pytest.param(["application/vnd.apache.parquet", "application/json"], id="and a proxy by the last"),
+    ],
+)
+def test_a_request_of_another_type_is_refused(server: str, kinds: list[str]) -> None:
     connection = HTTPConnection(server.removeprefix("http://"), timeout=60)
-    headers = {"Content-Type": kind} if kind else {}
-    connection.request("POST", "/invocations", b'{"inputs": [{"n": 1}]}', headers)
+    body = b'{"inputs": [{"n": 1}]}'
+    connection.putrequest("POST", "/invocations")
+    for kind in kinds:
+        connection.putheader("Content-Type", kind)
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body)
     answer = connection.getresponse()
     assert answer.status == 415
     assert "Content-Type" in json.loads(answer.read())["message"]
