@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,8 @@ import pyarrow.parquet as pq
 from pipeline import paths
 from pipeline.errors import ParamsError
 from pipeline.lineage import PARENT_TAG
-from pipeline.messages import HIDDEN, printable, without_credentials
-from pipeline.mlflow_store import open_store, tracking_uri
+from pipeline.messages import HIDDEN, printable, without_credentials, without_secrets
+from pipeline.mlflow_store import is_server, open_store, tracking_uri
 from pipeline.params import require_project
 from pipeline.records import open_shard, read_rows, shard_paths
 from pipeline.sources.crawler import open_store as open_crawl_store
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 # By these inputs it is told whether a stage's pages, grids or weights may hold an image; the other stages log none.
 READS = {"filter": "data/raw", "train": "data/faces/train.npy", "evaluate": "data/faces"}
+INDEX = paths.FACES / "index.parquet"
+DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")  # of DVC
+UNSEEN = ": nothing trained is known to have seen them."
 READABLE, TO_TRAIN_ON = pc.field("error").is_null(), pc.field("array") == "train"
 
 
@@ -60,7 +64,12 @@ def forget(names: Sequence[str]) -> str:
     gave them. ParamsError for any other name, and outside of the project's root.
     """
     require_project()
-    urls, ids = _whole(names)
+    repo = _repo()
+    with open_store() as (client, experiment_id):
+        runs = _runs(client, experiment_id)
+    urls, ids = _whole(names, _raw_tables(runs, repo))
+    invocations = list(_invocations(runs, ids, repo))
+    here = _has(INDEX, ids, TO_TRAIN_ON) if INDEX.exists() else None
     added = add_to_takedown(paths.TAKEDOWN, urls | ids)
     removed = 0
     if store_folder().exists():
@@ -72,18 +81,17 @@ def forget(names: Sequence[str]) -> str:
         f"{removed} files removed from {store_folder()}",
     ]
     if not ids:
-        return "\n".join([*lines, "No bytes are known under these URLs: nothing trained is known to have seen them."])
-    repo = _repo()
+        since = " any more; what was said when they were taken down may still hold." if not added else UNSEEN
+        return "\n".join([*lines, f"No bytes are known under these URLs{since}"])
+    learners = {run_id for one in invocations if one.learnt is not False for run_id in one.run_ids}
     with open_store() as (client, experiment_id):
-        invocations = list(_invocations(client, experiment_id, ids, repo))
-        learners = {run_id for one in invocations if one.learnt is not False for run_id in one.run_ids}
         versions = [one for one in client.search_model_versions() if one.run_id in learners]
         models = _logged_models(client, experiment_id, learners)
-    lines += _models(invocations, ids)
+    lines += _models(invocations, here)
     return "\n".join([*lines, "", *_copies(invocations, versions, models, repo)])
 
 
-def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
+def _whole(names: Sequence[str], tables: Sequence[Path]) -> tuple[set[str], set[str]]:
     """Return the URLs and ids that are meant: those named, the bytes behind the URLs, and all URLs of these bytes.
 
     With a face its whole picture and that one's other faces: cut out with another margin, it would be another id.
@@ -96,29 +104,42 @@ def _whole(names: Sequence[str]) -> tuple[set[str], set[str]]:
         raise ParamsError(
             f"{named!r} is neither a URL nor an id of 64 hexadecimal digits; 'dcgan explain' tells an image's id"
         )
-    known = set(_crawled())
+    known = set(_crawled(tables))
     ids |= {sha256 for url, sha256 in known if url in urls}
-    faces = set(_faces())
+    faces = set(_faces(tables))
     ids |= {parent for parent, sha256 in faces if sha256 in ids}
     ids |= {sha256 for parent, sha256 in faces if parent in ids}
     urls |= {url for url, sha256 in known if sha256 in ids}
     return urls, ids
 
 
-def _crawled() -> Iterator[tuple[str, str]]:
+def _raw_tables(runs: Sequence[Run], repo: Repo | None) -> list[Path]:
+    """Return the shards of data/raw here, and of each version that a filter read and DVC's cache still holds.
+
+    What was taken down before has no id in the newest ones, and without crops they tell no face's whole picture.
+    """
+    tables = shard_paths(paths.RAW)
+    read = [_read(run, "filter") for run in runs if run.data.tags.get("stage") == "filter"]
+    for digest in filter(None, dict.fromkeys(read)):
+        with suppress(OSError, ValueError):  # where the cache no longer has its list
+            tables += _cached_tables(digest, repo)
+    return [table for table in dict.fromkeys(tables) if table.exists()]
+
+
+def _crawled(tables: Sequence[Path]) -> Iterator[tuple[str, str]]:
     """Yield (plain URL, id) of every crawled image that the store or the raw shards know, redirects' ends too."""
     if store_folder().exists():
         with open_crawl_store(store_folder()) as store:
             yield from ((plain_url(url), sha256) for url, sha256 in store.known())
-    for shard in shard_paths(paths.RAW):
+    for shard in tables:
         names = [name for name in ("url", "final_url") if name in _columns(shard)]
         for row in read_rows(shard, [*names, "id"]) if names else ():
             yield from ((plain_url(row[name]), row["id"]) for name in names if row[name] and row["id"])
 
 
-def _faces() -> Iterator[tuple[str, str]]:
+def _faces(tables: Sequence[Path]) -> Iterator[tuple[str, str]]:
     """Yield (parent, id) of every face that was cut out of a picture, by the raw shards."""
-    for shard in shard_paths(paths.RAW):
+    for shard in tables:
         if "parent" in _columns(shard):
             yield from ((row["parent"], row["id"]) for row in read_rows(shard, ["parent", "id"]) if row["id"])
 
@@ -138,8 +159,8 @@ def _repo() -> Repo | None:
         return None
 
 
-def _invocations(client: MlflowClient, experiment_id: str, ids: set[str], repo: Repo | None) -> Iterator[Invocation]:
-    """Yield every invocation with a stage that READS names."""
+def _runs(client: MlflowClient, experiment_id: str) -> list[Run]:
+    """Return all runs, those in MLflow's bin too."""
     from mlflow.entities import ViewType
 
     runs: list[Run] = []
@@ -147,6 +168,11 @@ def _invocations(client: MlflowClient, experiment_id: str, ids: set[str], repo: 
     while token is not None:
         page = client.search_runs([experiment_id], run_view_type=ViewType.ALL, page_token=token or None)
         runs, token = runs + list(page), page.token or None
+    return runs
+
+
+def _invocations(runs: Sequence[Run], ids: set[str], repo: Repo | None) -> Iterator[Invocation]:
+    """Yield every invocation with a stage that READS names."""
     names = {run.info.run_id: str(run.info.run_name) for run in runs}
     families: dict[str, list[Run]] = {}
     for run in runs:
@@ -171,21 +197,35 @@ def _any(found: Sequence[bool | None]) -> bool | None:
 
 def _holds(run: Run, stage: str, ids: set[str], repo: Repo | None, which: pc.Expression | None) -> bool | None:
     """Whether what a run read has rows of that kind with these images; None where that is gone from DVC's cache."""
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    digests = [entry.dataset.digest for entry in inputs if entry.dataset.name == READS[stage]]
-    if repo is None or not digests:
+    digest = _read(run, stage)
+    if digest is None:
         return None
     try:
-        listed = json.loads(Path(repo.cache.local.oid_to_path(digests[0])).read_text(encoding="utf-8"))
-        tables = [entry["md5"] for entry in listed if entry["relpath"].endswith(".parquet")]
-        return any(_has(Path(repo.cache.local.oid_to_path(md5)), ids, which) for md5 in tables)
+        tables = _cached_tables(digest, repo)
     except (OSError, ValueError):
         return None
+    there = [table for table in tables if table.exists()]
+    return any(_has(table, ids, which) for table in there) or (False if there == tables else None)
+
+
+def _read(run: Run, stage: str) -> str | None:
+    """Return DVC's digest of what a stage's run read, None where MLflow was not told."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return next((str(entry.dataset.digest) for entry in inputs if entry.dataset.name == READS[stage]), None)
+
+
+def _cached_tables(digest: str, repo: Repo | None) -> list[Path]:
+    """Return where DVC's cache has the Parquet files of a folder; OSError or ValueError where it has no list."""
+    if repo is None or not DIGEST.fullmatch(digest):  # the server may say anything
+        raise ValueError
+    listed = json.loads(Path(repo.cache.local.oid_to_path(digest)).read_text(encoding="utf-8"))
+    return [Path(repo.cache.local.oid_to_path(one["md5"])) for one in listed if one["relpath"].endswith(".parquet")]
 
 
 def _has(table: Path, ids: set[str], which: pc.Expression | None) -> bool:
     meant = pc.field("id").isin(sorted(ids))
-    return bool(pq.read_table(table, columns=["id"], filters=meant if which is None else meant & which).num_rows)
+    with open_shard(table):  # which says so where it is damaged
+        return bool(pq.read_table(table, columns=["id"], filters=meant if which is None else meant & which).num_rows)
 
 
 def _logged_models(client: MlflowClient, experiment_id: str, run_ids: Set[str]) -> list[str]:
@@ -199,12 +239,11 @@ def _logged_models(client: MlflowClient, experiment_id: str, run_ids: Set[str]) 
     return found
 
 
-def _models(invocations: Sequence[Invocation], ids: set[str]) -> list[str]:
+def _models(invocations: Sequence[Invocation], here: bool | None) -> list[str]:
+    """Return a line a trained net; here: whether data/faces has the images to train on, None where it is not there."""
     lines = ["", "Trained models"]
-    index = paths.FACES / "index.parquet"
-    if index.exists():
-        had = "had it" if _has(index, ids, TO_TRAIN_ON) else "never had it"
-        lines.append(f"  {paths.FACES} here, and what was trained on it: {had}")
+    if here is not None:
+        lines.append(f"  {paths.FACES} here, and what was trained on it: {'had it' if here else 'never had it'}")
     said = {True: "has seen it", False: "has not", None: "not known: its data is no longer in DVC's cache"}
     return lines + [f"  {one.name}: {said[one.learnt]}" for one in invocations if one.has_trained]
 
@@ -224,14 +263,18 @@ def _copies(
         "    dvc repro",
         "  what the filter has measured and mended, what evaluate has, and what trainings go on from:",
         "    rm -rf " + " ".join(shlex.quote(str(held / name)) for name in ("filter", "features", "checkpoints")),
+        "  what an import or an experiment that was killed has left, where none runs now:",
+        f"    rm -rf {shlex.quote(str(held))}/import-* {shlex.quote(str(held.parent))}/.dvc/tmp/exps/standalone/tmp*",
         "  DVC's cache, with every version and experiment that is not the one here:",
         "    dvc gc --workspace",
     ]
     for remote in remotes:
         lines += [f"  the remote {remote}, likewise:", f"    dvc gc --workspace --cloud --remote {remote}"]
-    store = shlex.quote(without_credentials(tracking_uri()))
+    uri = tracking_uri()
+    store = shlex.quote(without_secrets(uri))
     if versions or suspects:
-        lines += ["  what follows is in MLflow:", f"    export MLFLOW_TRACKING_URI={store}"]
+        hidden = " (without its password here)" if without_secrets(uri) != uri else ""
+        lines += [f"  what follows is in MLflow{hidden}:", f"    export MLFLOW_TRACKING_URI={store}"]
     if versions or models:
         client = "import mlflow; mlflow.MlflowClient()"
         lines += [
@@ -245,9 +288,9 @@ def _copies(
             *(f"    mlflow runs delete --run-id {run_id}" for run_id in suspects if run_id not in deleted),
         ]
         # MLflow's server has no way to do it from here.
-        is_server = store.startswith(("http://", "https://"))
-        lines.append(f"  the files of these{', on the server, with the address of its database' if is_server else ''}:")
+        remote = is_server(uri)
+        lines.append(f"  the files of these{', on the server, with the address of its database' if remote else ''}:")
         purged = f"--run-ids {','.join(suspects)}" + (f" --logged-model-ids {','.join(models)}" if models else "")
-        lines.append(f"    mlflow gc --backend-store-uri {'DATABASE' if is_server else store} {purged}")
+        lines.append(f"    mlflow gc --backend-store-uri {'DATABASE' if remote else store} {purged}")
     lines.append("  a folder or an archive of your own that it came from: delete it there.")
     return lines

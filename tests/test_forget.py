@@ -13,7 +13,7 @@ from mlflow.entities import Dataset, DatasetInput
 
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
-from pipeline.forget import forget
+from pipeline.forget import READS, forget
 from pipeline.mlflow_store import open_store
 from pipeline.packing import INDEX_SCHEMA
 from pipeline.records import RAW_SCHEMA, write_shard
@@ -164,6 +164,66 @@ def test_a_face_and_its_whole_picture_go_together(ids: list[str], named: str) ->
     forget([ids[0] if named == "parent" else face])
     takedown = read_takedown(paths.TAKEDOWN)
     assert (takedown.urls, takedown.ids) == (set(URLS[:2]), {ids[0], face, other})
+
+
+@pytest.mark.parametrize("named", ["url", "picture"])
+@pytest.mark.parametrize("since", ["taken down and made anew", "without crops"])
+def test_what_was_trained_before_is_told_by_what_the_filter_read(
+    ids: list[str], tmp_path: Path, named: str, since: str
+) -> None:
+    subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
+    face = "f" * 64
+    row = {"id": face, "parent": ids[2], "url": URLS[2]}
+    write_shard(paths.RAW / "00000.parquet", iter([row]), with_faces(CRAWLED_SCHEMA))
+    digests = {"filter": cached(tmp_path, "data/raw"), "train": put_in_cache(tmp_path, [face])}
+    with open_store() as (client, experiment_id):
+        parent = client.create_run(experiment_id, run_name="cropped", tags={"kind": "invocation"}).info.run_id
+        for stage, digest in digests.items():
+            run = client.create_run(experiment_id, tags={"stage": stage, "mlflow.parentRunId": parent})
+            entry = DatasetInput(Dataset(READS[stage], digest, "local", "x"))
+            client.log_inputs(run.info.run_id, datasets=[entry])
+    if since == "without crops":
+        now = {"id": ids[2], "url": URLS[2]}
+    else:
+        forget([URLS[2]])
+        now = {"id": None, "url": URLS[2], "error": "taken down"}
+    write_shard(paths.RAW / "00000.parquet", iter([now]), CRAWLED_SCHEMA)
+    told = forget([URLS[2] if named == "url" else ids[2]])
+    assert re.search(r"cropped \(\w+\): has seen it\n", told)
+    assert f"mlflow runs delete --run-id {parent}" in told
+    assert face in read_takedown(paths.TAKEDOWN).ids
+
+
+def test_a_url_that_nothing_is_known_of_any_more(ids: list[str]) -> None:
+    name = "http://b.example/never.png"
+    assert forget([name]).endswith("known under these URLs: nothing trained is known to have seen them.")
+    assert "any more; what was said when they were taken down may still hold" in forget([name])
+
+
+def test_a_damaged_index_is_named_and_nothing_written(ids: list[str]) -> None:
+    paths.FACES.mkdir(parents=True)
+    (paths.FACES / "index.parquet").write_bytes(b"PAR1" * 9)
+    with pytest.raises(StageError, match=r"data/faces/index\.parquet is damaged"):
+        forget([ids[0]])
+    assert not paths.TAKEDOWN.exists()
+
+
+def test_what_goes_where_a_server_or_a_database_has_the_runs(
+    ids: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store() as (client, experiment_id):
+        client.create_run(experiment_id, tags={"stage": "train"})
+    for uri, purged in (
+        ("http://[::1]:5000", "DATABASE"),
+        (
+            "postgresql://db.example/runs?user=me&password=HUNTER2",
+            "'postgresql://db.example/runs?user=me&password=***'",
+        ),
+    ):
+        monkeypatch.setattr("pipeline.forget.tracking_uri", lambda uri=uri: uri)
+        told = forget([ids[0]])
+        assert f"mlflow gc --backend-store-uri {purged} --run-ids" in told
+        assert "HUNTER2" not in told
 
 
 def test_a_damaged_shard_is_named_and_nothing_written(ids: list[str]) -> None:
