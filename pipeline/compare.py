@@ -27,7 +27,13 @@ FACES, COLUMNS = 64, 8
 NO_FIGURES = frozenset({"n_generated", "seconds", "img_per_s"})
 # At what settings figures compare at all, and which ones tell other faces where the holdout's own digest is not known.
 MEASURED_BY = ("evaluate.n_generated", "evaluate.n_real", "evaluate.nearest_k", "evaluate.copied_percentile")
-HELD_OUT_BY = ("dataroot", "image_size", "nc")
+HELD_OUT_BY = ("dataroot", "image_size", "nc", "crawl.")
+# Of those, what says how fast and how patiently to ask, and not for what.
+FETCHED_BY = {
+    *("crawl.timeout", "crawl.retries", "crawl.backoff", "crawl.max_wait", "crawl.dead_after", "crawl.min_success"),
+    *("crawl.delay", "crawl.per_host", "crawl.concurrency"),
+}
+FILTERED = "figures against the clean ruler and the floors do not compare, the others do"
 ERRORS = 2.0  # a difference beyond so many of its errors is told
 BLANK = [""] * 5
 MARGIN, LINE = 8, 20  # of the picture's labels, in pixels
@@ -45,10 +51,13 @@ class Difference(NamedTuple):
 
 
 class Caution(NamedTuple):
-    """Why figures do not compare: all of them, or those against the clean ruler alone."""
+    """Why figures do not compare: all of them, or those alone that the filter has a part in.
+
+    These are the ones against the clean ruler, and the floors, which are of the faces that it left to train on.
+    """
 
     says: str
-    clean_only: bool
+    filtered: bool
 
 
 def differences(left: Results, right: Results) -> Iterator[Difference]:
@@ -82,28 +91,33 @@ def cautions(left: Results, right: Results) -> list[Caution]:
     kinds: list[tuple[tuple[str, ...], str]] = [(MEASURED_BY, "measured otherwise")]
     kinds += [(HELD_OUT_BY, "measured against other faces")] if None in holdouts else []
     for keys, says in kinds:
-        if changed := [f"{key} {' and '.join(values)}" for key, values in differing.items() if key.startswith(keys)]:
-            found.append(Caution(f"the two were {says} ({', '.join(changed)}): no figures compare", clean_only=False))
+        changed = [
+            f"{key} {' and '.join(values)}"
+            for key, values in differing.items()
+            if key.startswith(keys) and key not in FETCHED_BY
+        ]
+        if changed:
+            found.append(Caution(f"the two were {says} ({', '.join(changed)}): no figures compare", filtered=False))
     by = {left.metrics_code, right.metrics_code}
     if None not in by and len(by) > 1:
         says = f"the two were measured by other code ({paths.METRICS_CODE}): no figures compare"
-        found.append(Caution(says, clean_only=False))
+        found.append(Caution(says, filtered=False))
     if any(key.startswith("filter.") and key != "filter.cache_days" for key in differing):
-        says = "the filter settings differ: figures against the clean ruler do not compare, those against the others do"
-        found.append(Caution(says, clean_only=True))
+        says = f"the filter settings differ: {FILTERED}"
+        found.append(Caution(says, filtered=True))
     elif None not in (left.clean, right.clean) and left.clean != right.clean:  # as by other code of the filter
-        says = "the clean holdouts are other faces: figures against them do not compare, those against the others do"
-        found.append(Caution(says, clean_only=True))
+        says = f"the clean holdouts are other faces: {FILTERED}"
+        found.append(Caution(says, filtered=True))
     if None not in holdouts:
         if len(holdouts) > 1:
-            found.append(Caution("the raw holdouts are other faces: no figures compare", clean_only=False))
+            found.append(Caution("the raw holdouts are other faces: no figures compare", filtered=False))
         return found
     imported = [side.imported for side in (left, right)]
-    if None not in imported and imported[0] != imported[1] and all(doubt.clean_only for doubt in found):
-        found.append(Caution("the two imported other files: no figures compare", clean_only=False))
+    if None not in imported and imported[0] != imported[1] and all(doubt.filtered for doubt in found):
+        found.append(Caution("the two imported other files: no figures compare", filtered=False))
     floors = [side.figures.get("fd_lite0_floor") for side in (left, right)]
     if not found and None not in floors and not math.isclose(floors[0], floors[1], rel_tol=1e-3):  # type: ignore[arg-type]
-        found.append(Caution("the floors differ, so the real faces are others: no figures compare", clean_only=False))
+        found.append(Caution("the floors differ, so the real faces are others: no figures compare", filtered=False))
     return found
 
 
@@ -147,7 +161,8 @@ def told(left: Results, right: Results) -> str:
 
 
 def _verdict(one: Difference, doubts: list[Caution]) -> str:
-    if any(not doubt.clean_only or "_clean" in one.name for doubt in doubts):
+    by_filter = "_clean" in one.name or "_floor" in one.name
+    if any(not doubt.filtered or by_filter for doubt in doubts):
         return "does not compare"
     if one.exceeds is None:
         return ""

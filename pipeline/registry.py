@@ -98,7 +98,7 @@ def objection(champion: Results, candidate: Results) -> str | None:
         return "it is the champion"
     if _same_weights(champion, candidate) and champion.metrics_code != candidate.metrics_code:
         return None  # the champion's own, measured by newer code: what comes after can be compared with it
-    if doubts := [caution.says for caution in cautions(champion, candidate) if not caution.clean_only]:
+    if doubts := [caution.says for caution in cautions(champion, candidate) if not caution.filtered]:
         return doubts[0]
     kid = next(one for one in differences(champion, candidate) if one.name == KID)
     if kid.difference < 0 and kid.exceeds:

@@ -17,6 +17,7 @@ from pipeline.results import Results
 
 PARAMS = {"lr": "0.1", "nz": "4", "seed": "3", "dataroot": "faces", "filter.max_blur": "3.0", "filter.cache_days": "1"}
 PARAMS |= {"evaluate.n_generated": "64", "train.ema": "True"}
+PARAMS |= {"crawl.holdout_fraction": "0.1", "crawl.crop.pad": "0.25", "crawl.delay": "0.5"}
 FIGURES = {
     "kid_lite0_raw": 100.0, "kid_lite0_raw_se": 3.0, "kid_lite0_clean": 90.0, "kid_lite0_clean_se": 3.0,
     "fd_lite0_floor": 2.0, "precision": 0.5, "precision_se": 0.03, "recall": 0.4, "seconds": 10.0, "n_generated": 64,
@@ -68,31 +69,35 @@ def test_settings_are_equal_by_their_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "figures", "clean_only"),
+    ("params", "figures", "filtered"),
     [
         pytest.param({"lr": "0.2", "filter.cache_days": "2"}, {}, [], id="nothing in the way"),
         pytest.param({"evaluate.n_generated": "65"}, {}, [False], id="other numbers of faces"),
         pytest.param({"filter.max_blur": "4"}, {}, [True], id="another filter"),
         pytest.param({"dataroot": "others"}, {}, [False], id="other faces"),
+        pytest.param({"crawl.holdout_fraction": "0.4"}, {}, [False], id="another split"),
+        pytest.param({"crawl.crop.pad": "1", "filter.max_blur": "4"}, {}, [False, True], id="other crops"),
         pytest.param({"filter.max_blur": "4", "evaluate.n_generated": "65"}, {}, [False, True], id="two reasons"),
         pytest.param({}, {"fd_lite0_floor": 2.1}, [False], id="other faces by the same name"),
         pytest.param({"filter.max_blur": "4"}, {"fd_lite0_floor": 2.1}, [True], id="another filter moves the floor"),
     ],
 )
-def test_what_does_not_compare(params: dict, figures: dict, clean_only: list[bool]) -> None:
+def test_what_does_not_compare(params: dict, figures: dict, filtered: list[bool]) -> None:
     left, right = results("A"), results("B", FIGURES | {"kid_lite0_raw": 50.0} | figures, params)
-    assert [caution.clean_only for caution in cautions(left, right)] == clean_only
+    assert [caution.filtered for caution in cautions(left, right)] == filtered
     text = told(left, right)
-    assert text.count("warning: ") == len(clean_only)
-    expected = "does not compare" if False in clean_only else "yes, better"
+    assert text.count("warning: ") == len(filtered)
+    expected = "does not compare" if False in filtered else "yes, better"
     assert verdicts(text)["kid_lite0_raw"] == expected
-    assert verdicts(text)["kid_lite0_clean"] == ("does not compare" if clean_only else "no")
+    assert verdicts(text)["kid_lite0_clean"] == ("does not compare" if filtered else "no")
+    if "fd_lite0_floor" in figures:
+        assert verdicts(text)["fd_lite0_floor"] == "does not compare"
 
 
 def test_other_imports_do_not_compare_whatever_the_filter() -> None:
     left, right = (results(name)._replace(imported=name) for name in "AB")
     for other in (right, right._replace(params=PARAMS | {"filter.max_blur": "4"})):
-        assert False in [caution.clean_only for caution in cautions(left, other)]
+        assert False in [caution.filtered for caution in cautions(left, other)]
         assert verdicts(told(left, other))["kid_lite0_raw"] == "does not compare"
     assert cautions(left, right._replace(imported="A")) == []
 
@@ -102,9 +107,9 @@ def test_one_raw_holdout_is_what_figures_need_to_compare() -> None:
     left, right = (results(name)._replace(holdout=name) for name in "AB")
     for changed in ({}, {"filter.max_blur": "4"}, {"crawl.delay": "1.0"}):
         other = right._replace(params=PARAMS | changed)
-        assert False in [caution.clean_only for caution in cautions(left, other)]
+        assert False in [caution.filtered for caution in cautions(left, other)]
         assert verdicts(told(left, other))["kid_lite0_raw"] == "does not compare"
-        assert False not in [caution.clean_only for caution in cautions(left, other._replace(holdout="A"))]
+        assert False not in [caution.filtered for caution in cautions(left, other._replace(holdout="A"))]
     elsewhere = right._replace(params=PARAMS | {"dataroot": "the/same/elsewhere"}, holdout="A")
     assert cautions(left, elsewhere) == []
 
@@ -112,7 +117,7 @@ def test_one_raw_holdout_is_what_figures_need_to_compare() -> None:
 def test_other_clean_holdouts_spare_the_figures_against_the_raw_one() -> None:
     left, right = (results(name)._replace(holdout="A", clean=name) for name in "AB")
     (caution,) = cautions(left, right)
-    assert caution.clean_only
+    assert caution.filtered
     assert caution.says.startswith("the clean holdouts are other faces")
     assert cautions(left, right._replace(clean=None)) == []
 
@@ -120,7 +125,7 @@ def test_other_clean_holdouts_spare_the_figures_against_the_raw_one() -> None:
 def test_figures_by_other_code_do_not_compare() -> None:
     left, right = (results(name)._replace(holdout="A", metrics_code=name) for name in "AB")
     (caution,) = cautions(left, right)
-    assert (caution.clean_only, "by other code" in caution.says) == (False, True)
+    assert (caution.filtered, "by other code" in caution.says) == (False, True)
     assert verdicts(told(left, right))["kid_lite0_raw"] == "does not compare"
     assert cautions(left, right._replace(metrics_code=None)) == []
 
