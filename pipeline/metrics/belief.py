@@ -1,4 +1,4 @@
-"""What netD believes of faces: D(x), the probability that it gives a face of being real."""
+"""What netD believes of faces: the logits that it gives them, and D(x), the probability of being real, by these."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import t
 
 from pipeline.dcgan.batches import to_images
 from pipeline.dcgan.networks import Discriminator
@@ -24,7 +25,7 @@ MOST = 2000  # faces of a set: a share's error is about one per cent
 
 
 class Beliefs(NamedTuple):
-    """D(x) in 0 … 1 of training and of holdout faces, and D(G(z)) of generated ones: (N,), (M,) and (K,)."""
+    """Of training, of holdout and of generated faces: (N,), (M,) and (K,)."""
 
     train: Doubles
     holdout: Doubles
@@ -32,10 +33,11 @@ class Beliefs(NamedTuple):
 
 
 class Share(NamedTuple):
-    """A share in 0 … 1 and its standard error."""
+    """A share in 0 … 1, its standard error, and whether it exceeds a half by more than chance (2.5 %) would explain."""
 
     value: float
     error: float
+    exceeds_half: bool
 
 
 def load_discriminator(path: Path, faces: Faces, device: torch.device) -> Discriminator:
@@ -54,7 +56,10 @@ def load_discriminator(path: Path, faces: Faces, device: torch.device) -> Discri
 
 
 def believe(netD: Discriminator, faces: Faces) -> Doubles:
-    """Return D(x) of at most MOST faces uint8 (N, H, W, C), evenly taken, as netD in its present mode sees them."""
+    """Return the logits of at most MOST faces uint8 (N, H, W, C), evenly taken, as netD in its present mode sees them.
+
+    Their sigmoid is D(x). Of a netD that is far ahead that is 1 for all real faces, which the logits still tell apart.
+    """
     device = next(netD.parameters()).device
     some = spread(faces, MOST)
     with torch.inference_mode():
@@ -62,7 +67,7 @@ def believe(netD: Discriminator, faces: Faces) -> Doubles:
             netD(to_images(torch.from_numpy(np.array(some[start : start + BATCH])).to(device))).double().cpu()
             for start in range(0, len(some), BATCH)
         ]
-    believed: Doubles = torch.cat(logits).sigmoid().numpy()
+    believed: Doubles = torch.cat(logits).numpy()
     return believed
 
 
@@ -71,11 +76,12 @@ def known_by_heart(train: Doubles, holdout: Doubles) -> Share:
 
     That is the area under the ROC curve: 0.5 for a netD to which training faces are like any others, 1 for one that
     knows each of them. The error is that of DeLong, DeLong and Clarke-Pearson 1988 (doi 10.2307/2531595).
-    train, holdout: (N,) and (M,), each at least 2.
+    Of few faces that is too small, so chance is judged by Student's t. train, holdout: (N,) and (M,), each at least 2.
     """
     above, below = _placements(train, holdout), _placements(holdout, train)
     variance = above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below)
-    return Share(float(above.mean()), float(np.sqrt(variance)))
+    share, error = float(above.mean()), float(np.sqrt(variance))
+    return Share(share, error, share - t.ppf(0.975, min(len(train), len(holdout)) - 1) * error > 0.5)
 
 
 def _placements(values: Doubles, others: Doubles) -> Doubles:

@@ -11,6 +11,7 @@ from scipy.stats import betabinom
 from threadpoolctl import threadpool_limits
 
 from pipeline.metrics.backbone import Features
+from pipeline.metrics.scores import MOST_THREADS
 from pipeline.params import EvaluateParams
 
 Doubles = NDArray[np.float64]
@@ -31,11 +32,13 @@ def nearest(queries: Features, pool: Features) -> tuple[Doubles, Indices]:
     def search(start: int) -> tuple[Doubles, Indices]:
         rows = queries[start : start + ROWS]
         # |x - y|² is least where |y|²/2 - x·y is.
-        found = (half_norms - rows @ pool.T).argmin(axis=1)
+        products = rows @ pool.T
+        found = np.subtract(half_norms, products, out=products).argmin(axis=1)
         return np.linalg.norm(rows.astype(np.float64) - pool[found], axis=1), found
 
     # Threads by blocks and not within BLAS, for the reason that scores.all_figures gives.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+    cores = min(MOST_THREADS, len(os.sched_getaffinity(0)))
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as threads:
         distances, indices = zip(*threads.map(search, range(0, len(queries), ROWS)), strict=True)
     return np.concatenate(distances), np.concatenate(indices)
 
@@ -64,9 +67,10 @@ def copied_share(drawn: Doubles, holdout: Doubles, percentile: float) -> float:
 def expected_share(holdout: int, percentile: float) -> float:
     """Return copied_share() of fresh draws from the distribution that so many holdout faces are from, on average.
 
-    That is percentile / 100, but for few holdout faces, of which the nearest is the bound: 1 / (N + 1).
+    That is percentile / 100, but for few holdout faces, of which the nearest or the farthest is the bound: 1 / (N + 1),
+    or N / (N + 1).
     """
-    return max(percentile / 100, 1 / (holdout + 1))
+    return min(max(percentile / 100, 1 / (holdout + 1)), holdout / (holdout + 1))
 
 
 def is_below_chance(share: float, drawn: int, holdout: int, percentile: float) -> bool:

@@ -30,7 +30,7 @@ class Chart(NamedTuple):
 
 
 def belief_charts(beliefs: Beliefs) -> list[Chart]:
-    """Return a histogram for each set: shares of its faces, on one scale for all three, with the mean as a mark."""
+    """Return a histogram of each set's probabilities: shares of its faces, on one scale, with the mean as a mark."""
     edges = np.linspace(0, 1, BINS + 1)
     shares = {who: np.histogram(values, edges)[0] / len(values) for who, values in beliefs._asdict().items()}
     highest = max(float(share.max()) for share in shares.values())

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from jinja2 import DictLoader, Environment
+from scipy.special import expit
 
 from pipeline.atomic import whole_file
 from pipeline.codec import Pixels
@@ -78,9 +79,9 @@ def write_evaluate_page(
         live_title="last, without EMA" if knobs.generator == "best" else "without EMA",
         live=any(line.live for entry in entries for line in entry.lines),
         directions=DIRECTIONS,
-        means={who: float(values.mean()) for who, values in beliefs._asdict().items()},
+        means={who: float(expit(logits).mean()) for who, logits in beliefs._asdict().items()},
         heart=known_by_heart(beliefs.train, beliefs.holdout),
-        charts=belief_charts(beliefs),
+        charts=belief_charts(Beliefs(*map(expit, beliefs))),
         pictures={name: data_uri(pixels) for name, pixels in pictures.items()},
         curves=_curves(plots / "losses.csv", plots / "quick_kid.csv"),
     )

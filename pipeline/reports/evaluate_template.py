@@ -52,8 +52,8 @@ All figures are <a href="#figures">below</a> and in metrics/evaluate.json.</p>
 
 <h2 id="figures">Figures</h2>
 <p>± is the standard error of measuring this one generator; training it again moves the figures by more. They compare
-between runs with equal evaluate settings (here {{ "{:,}".format(n_generated) }} generated faces), image_size and nc on
-the same dataroot.
+between runs with equal crawl and evaluate settings (here {{ "{:,}".format(n_generated) }} generated faces), image_size
+and nc on the same dataroot; the last column only at equal filter settings too, as they choose the training faces.
 {%- if "clean" in rulers %} <span class="notice">Figures against the clean ruler compare only at equal filter params:
 the filter chose the faces that they are measured against.</span>{% endif %}</p>
 <p>raw: the holdout as it was crawled{% if "clean" in rulers %}; clean: what the filter kept of it, repaired{% endif %}
@@ -86,8 +86,8 @@ training faces {{ "%.3f" % means.train }}, holdout {{ "%.3f" % means.holdout }},
 heart.</p>
 <p class="notice">Of a training and a holdout face the training face gets the higher D(x) in
 {{ "%.1f" % (100 * heart.value) }} ± {{ "%.1f" % (100 * heart.error) }} % of all pairs; 50 % is a netD that has learnt
-no face by heart, 100 % one that knows each of them. {% if heart.value - 2 * heart.error > 0.5 -%}
-That is above 50 % by more than twice its error: netD knows training faces, if not all of them.
+no face by heart, 100 % one that knows each of them. {% if heart.exceeds_half -%}
+That is above 50 % by more than chance would explain: netD knows training faces, if not all of them.
 {%- else -%}
 That is no sign of a netD that knows training faces.
 {%- endif %}</p>

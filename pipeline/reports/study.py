@@ -72,9 +72,15 @@ def differences(arm: Arm, other: Arm, ruler: str) -> list[float]:
 
 
 def percentages(arm: Arm, other: Arm, ruler: str) -> list[float]:
-    """Return what each seed's difference is in per cent of the other's figure."""
+    """Return what each seed's difference is in per cent of the other's figure; none where one of these is not above 0.
+
+    KID, which is unbiased, may be 0 or less of a generator as good as real faces.
+    """
     seeds = shared_seeds(arm, other)
-    return [100 * (a / b - 1) for a, b in zip(arm.values(ruler, seeds), other.values(ruler, seeds), strict=True)]
+    whole = other.values(ruler, seeds)
+    if min(whole) <= 0:
+        return []
+    return [100 * (a / b - 1) for a, b in zip(arm.values(ruler, seeds), whole, strict=True)]
 
 
 def comparison(arm: Arm, raw: Arm, ruler: str) -> dict[str, Any] | None:
@@ -82,11 +88,11 @@ def comparison(arm: Arm, raw: Arm, ruler: str) -> dict[str, Any] | None:
     seeds = shared_seeds(arm, raw)
     if arm is raw or len(seeds) < 2 or any(ruler not in arm.outcomes[seed] for seed in seeds):
         return None
-    found = differences(arm, raw, ruler)
+    found, shares = differences(arm, raw, ruler), percentages(arm, raw, ruler)
     return {
         "pairs": len(found),
         "difference": mean_interval(found),
-        "per_cent": mean_interval(percentages(arm, raw, ruler)),
+        "per_cent": mean_interval(shares) if shares else None,
         "smallest_detectable": smallest_detectable(found),
     }
 
@@ -166,7 +172,7 @@ def _table(level: Level) -> list[str]:
                 str(len(seeds)),
                 *(_mean(arm, ruler) for ruler in RULERS),
                 _interval(found["difference"], 1) if found else "–",
-                _interval(found["per_cent"], 1) if found else "–",
+                _interval(found["per_cent"], 1) if found and found["per_cent"] else "–",
                 f"{found['smallest_detectable']:.1f}" if found else "–",
             ]
         )
@@ -212,7 +218,7 @@ def _conclusions(level: Level) -> list[str]:
 
 def _verdict(found: Mapping[str, Any]) -> str:
     difference, per_cent = found["difference"], found["per_cent"]
-    amount = f"KID×1000 by {_interval(difference, 1)}, {_interval(per_cent, 1)} %"
+    amount = f"KID×1000 by {_interval(difference, 1)}" + (f", {_interval(per_cent, 1)} %" if per_cent else "")
     if difference.high < 0:
         return f"cleaning improved {amount}"
     if difference.low > 0:

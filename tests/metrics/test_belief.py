@@ -19,14 +19,14 @@ def faces(n: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3)).astype(np.uint8)
 
 
-def test_what_netD_believes_is_the_sigmoid_of_its_logits_in_eval_mode(tmp_path: Path) -> None:
+def test_what_netD_believes_are_its_logits_in_eval_mode(tmp_path: Path) -> None:
     torch.manual_seed(0)
     netD = Discriminator(ndf=2, nc=3, image_size=32)
     save_weights(tmp_path / "netD.safetensors", netD, {})
     loaded = load_discriminator(tmp_path / "netD.safetensors", faces(1), CPU)
     assert not loaded.training
     some = faces(130)
-    expected = torch.sigmoid(netD.eval()(torch.from_numpy(some).permute(0, 3, 1, 2) / 127.5 - 1)).detach().numpy()
+    expected = netD.eval()(torch.from_numpy(some).permute(0, 3, 1, 2) / 127.5 - 1).detach().numpy()
     believed = believe(loaded, some)
     assert believed.dtype == np.float64
     np.testing.assert_allclose(believed, expected, atol=1e-5)
@@ -66,3 +66,18 @@ def test_known_by_heart(train: list[float], holdout: list[float], value: float, 
     share = known_by_heart(np.array(train), np.array(holdout))
     assert share.value == pytest.approx(value)
     assert share.error == pytest.approx(error)
+
+
+def test_a_netD_that_is_sure_of_all_faces_still_tells_those_that_it_has_seen() -> None:
+    """Their probabilities are all 1."""
+    drawn = np.random.default_rng(0)
+    share = known_by_heart(drawn.normal(47.8, 1, 100), drawn.normal(42.4, 1, 100))
+    assert share.value > 0.99
+    assert share.exceeds_half
+
+
+@pytest.mark.parametrize("holdout", [4, 20, 200])
+def test_of_few_faces_too_nothing_is_seen_by_chance(holdout: int) -> None:
+    drawn = np.random.default_rng(0)
+    found = [known_by_heart(drawn.normal(size=500), drawn.normal(size=holdout)) for _ in range(1000)]
+    assert np.mean([share.exceeds_half for share in found]) < 0.045

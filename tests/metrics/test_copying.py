@@ -45,6 +45,14 @@ def test_fresh_draws_have_the_expected_share_beside_few_holdout_faces_too(holdou
     assert np.mean(shares) == pytest.approx(expected_share(holdout, 1.0), rel=0.1)
 
 
+@pytest.mark.parametrize(("holdout", "percentile"), [(4, 99.0), (9, 95.0), (50, 99.0)])
+def test_of_few_holdout_faces_the_farthest_is_the_other_bound(holdout: int, percentile: float) -> None:
+    rng = np.random.default_rng(holdout)
+    shares = [copied_share(rng.random(300), rng.random(holdout), percentile) for _ in range(2000)]
+    assert np.mean(shares) == pytest.approx(expected_share(holdout, percentile), rel=0.02)
+    assert np.mean([is_below_chance(share, 300, holdout, percentile) for share in shares]) < 0.04
+
+
 @pytest.mark.parametrize(("percentile", "expected"), [(5.0, 0.05), (20.0, 0.2)])
 def test_new_images_of_the_same_kind_have_the_percentile_as_their_share(percentile: float, expected: float) -> None:
     rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from pipeline.errors import StageError
 from pipeline.metrics.belief import Beliefs
@@ -56,7 +57,7 @@ def write(
     (folder / "losses.csv").write_text(LOSSES)
     (folder / "quick_kid.csv").write_text("step,kimg,quick_kid\n")
     pictures = {name: np.full((40, 50, 3), 30 * at, np.uint8) for at, name in enumerate(NAMES)}
-    believed = beliefs or Beliefs(LIKE, LIKE, 1 - LIKE)
+    believed = beliefs or Beliefs(*map(logit, (LIKE, LIKE, 1 - LIKE)))
     knobs = params.evaluate.model_copy(update={"generator": generator})
     write_evaluate_page(figures, knobs, counts, pictures, believed, folder, folder / "page.html")
     return (folder / "page.html").read_text(encoding="utf-8")
@@ -122,7 +123,7 @@ def test_the_best_generator_stands_beside_the_last_one(tmp_path: Path, params: P
 
 def test_learning_by_heart_is_told(tmp_path: Path, params: Params) -> None:
     assert "That is no sign of a netD that knows training faces." in write(tmp_path, params)
-    text = " ".join(write(tmp_path, params, beliefs=Beliefs(LIKE + 0.09, LIKE - 0.19, LIKE)).split())
+    text = " ".join(write(tmp_path, params, beliefs=Beliefs(*map(logit, (LIKE + 0.09, LIKE - 0.19, LIKE)))).split())
     assert "netD knows training faces" in text
     assert "training faces 0.640, holdout 0.360, generated 0.550" in text
 

@@ -9,7 +9,17 @@ import pytest
 from PIL import Image
 
 from pipeline.paired import Interval
-from pipeline.reports.study import Arm, Level, as_json, closed_gap, comparison, markdown, shared_seeds, write_study
+from pipeline.reports.study import (
+    Arm,
+    Level,
+    as_json,
+    closed_gap,
+    comparison,
+    level_page,
+    markdown,
+    shared_seeds,
+    write_study,
+)
 
 
 def arm(name: str, pristine: Mapping[int, float], raw: Mapping[int, float] | None = None, kimg: float = 100.0) -> Arm:
@@ -38,6 +48,17 @@ def test_a_difference_is_of_pairs_and_in_per_cent_of_each_pair() -> None:
     assert found["difference"].high == pytest.approx(-20 + 4.3027 * 2 / np.sqrt(3), abs=1e-3)
     assert found["per_cent"].value == pytest.approx(-100 * (22 / 400 + 20 / 410 + 18 / 420) / 3)
     assert found["smallest_detectable"] > 0
+
+
+@pytest.mark.parametrize("raw", [0.0, -0.5])
+def test_of_a_figure_that_is_not_above_0_there_are_no_per_cents(raw: float) -> None:
+    arms = [arm("raw", {0: raw, 1: 2.0, 2: 3.0}), arm("cleaned", {0: 1.0, 1: 1.0, 2: 1.0})]
+    found = comparison(arms[1], arms[0], "pristine")
+    assert found is not None
+    assert found["per_cent"] is None
+    row, verdict = (line for line in level_page(Level(0.42, arms)) if line.startswith(("| cleaned", "- Against")))
+    assert "%" not in verdict
+    assert row.split(" | ")[-2] == "–"
 
 
 def test_a_seed_that_one_arm_lacks_counts_for_none() -> None:
