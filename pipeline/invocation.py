@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -56,8 +57,10 @@ def _start(pid: int) -> str:
 
 
 def is_gone(key: str) -> bool:
-    """Whether the process with that key has ended; False for one that ran elsewhere."""
-    where, pid, started = key.rsplit("/", 2)
+    """Whether the process with that key has ended; False for one that ran elsewhere, and for what is no key."""
+    if not (parts := re.fullmatch(r"(.*)/(\d{1,10})/(\d+)", key, re.DOTALL)):
+        return False
+    where, pid, started = parts.groups()
     if where not in (_here(), socket.gethostname()):  # the second, because the id was not always in it
         return False
     try:
@@ -157,8 +160,8 @@ def _locked_outs() -> dict[str, dict[str, str]]:
 
 
 def _locked() -> dict[str, Any]:
-    stages: dict[str, Any] = read_yaml(paths.DVC_LOCK).get("stages", {}) if paths.DVC_LOCK.exists() else {}
-    return stages
+    stages: dict[str, Any] | None = read_yaml(paths.DVC_LOCK).get("stages") if paths.DVC_LOCK.exists() else None
+    return stages or {}
 
 
 def _stage(stage: str) -> dict[str, Any]:

@@ -38,8 +38,7 @@ def show_results(client: MlflowClient, stage: str, run_id: str, parent_id: str) 
 def show_skipped(client: MlflowClient, experiment_id: str, stage: str, parent_id: str) -> None:
     """Show in the parent the figures of the stages before this one that DVC skipped, and link their runs."""
     tags = client.get_run(parent_id).data.tags
-    children = client.search_runs([experiment_id], f"tags.`{PARENT_TAG}` = '{parent_id}'")
-    told = {child.data.tags["stage"] for child in children} | {
+    told = {child.data.tags["stage"] for child in stage_runs(client, experiment_id, parent_id)} | {
         tag.removeprefix(SKIPPED_TAG) for tag in tags if tag.startswith(SKIPPED_TAG)
     }
     skipped = [name for name in invocation.upstream(stage) if name not in told]
@@ -49,6 +48,12 @@ def show_skipped(client: MlflowClient, experiment_id: str, stage: str, parent_id
         for name, maker in makers.items():
             client.set_tag(parent_id, SKIPPED_TAG + name, maker.info.run_id if maker else UNKNOWN)
         client.set_tag(parent_id, NOTE_TAG, _note(makers, tags.get(NOTE_TAG, "")))
+
+
+def stage_runs(client: MlflowClient, experiment_id: str, parent_id: str) -> list[Run]:
+    """Return the runs of an invocation's stages, the newest first; what somebody else put below it is none of them."""
+    below = client.search_runs([experiment_id], f"tags.`{PARENT_TAG}` = '{parent_id}'")
+    return [run for run in below if "stage" in run.data.tags]
 
 
 def settings(parent: Run, stages: Iterable[Run]) -> dict[str, str]:

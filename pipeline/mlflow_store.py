@@ -38,6 +38,11 @@ def tracking_uri() -> str:
     return f"{SQLITE}{paths.main_checkout(Path.cwd()) / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
 
 
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI is an MLflow server's, and not a database's or a folder's."""
+    return uri.startswith(("http://", "https://", "databricks"))
+
+
 def _database() -> Path | None:
     """Return the file that holds the store, None where a server does."""
     uri = tracking_uri()
@@ -82,9 +87,10 @@ def _experiment_id(client: MlflowClient) -> str:
                 f"{found.experiment_id}' brings it back"
             )
         return str(found.experiment_id)
-    # Of a server, the artifact store is the server's choice.
-    local = "://" not in tracking_uri() or tracking_uri().startswith("sqlite:")
-    return str(client.create_experiment(EXPERIMENT, artifact_location=_artifacts() if local else None))
+    # Of a server, the artifact store is the server's choice. For a database MLflow would take the working directory,
+    # which may be a temporary checkout's.
+    location = None if is_server(tracking_uri()) else _artifacts()
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
 
 
 def explain(fault: Exception) -> str:

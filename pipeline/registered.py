@@ -50,6 +50,8 @@ def download(uri: str, folder: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    from pipeline.messages import shown
+
     set_tracking_uri(tracking_uri())
     try:
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
@@ -57,3 +59,5 @@ def download(uri: str, folder: Path) -> Path:
         raise ParamsError(
             f"{uri} is not to be had from the registry of {tracking_uri()}, where 'dcgan promote' puts them: {fault}"
         ) from None
+    except Exception as fault:  # of whatever reaches the bucket that holds the files
+        raise StageError(f"the files of {uri} are not to be had: {type(fault).__name__}: {shown(fault)}") from None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pipeline.lineage import PARENT_TAG, maker_of, settings
+from pipeline.lineage import PARENT_TAG, maker_of, settings, stage_runs
 from pipeline.messages import printable
 from pipeline.mlflow_store import open_store
 
@@ -38,7 +38,7 @@ def past_invocations(most: int) -> list[Invocation]:
         for parent in client.search_runs(
             [experiment_id], "tags.kind = 'invocation'", max_results=most, order_by=newest
         ):
-            own = client.search_runs([experiment_id], f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
+            own = stage_runs(client, experiment_id, parent.info.run_id)
             stages = list(dict.fromkeys(child.data.tags["stage"] for child in reversed(own)))
             started = datetime.fromtimestamp(parent.info.start_time / 1000).astimezone()
             name, status, figures = str(parent.info.run_name), str(parent.info.status), parent.data.metrics

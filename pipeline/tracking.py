@@ -69,7 +69,6 @@ class StageRun:
         self._missed: list[tuple[str, Callable[[], object]]] = []
         self._next_try = 0.0
         self._opened: Opened | None = None
-        self._log("settings", self._log_settings)
 
     @property
     def run_id(self) -> str:
@@ -90,6 +89,17 @@ class StageRun:
         if self._opened is None:
             raise LookupError("the run is not there yet")
         return self._opened
+
+    def log_settings(self) -> None:
+        """Log the stage's params onto its run, and all of them onto its invocation's."""
+
+        def log() -> None:
+            flat = flatten(self._params.model_dump())
+            self._client.log_batch(self.run_id, params=_params(invocation.stage_params(self._stage, flat)))
+            if not self._client.get_run(self.parent_id).data.params:
+                self._client.log_batch(self.parent_id, params=_params(flat))
+
+        self._log("settings", log)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log figures in one batch; step is the x of their curves."""
@@ -186,13 +196,6 @@ class StageRun:
         lacking = ", ".join(dict.fromkeys(what for what, _ in self._missed))
         told = f"warning: MLflow lacks {lacking}; the figures are in metrics/ and plots/"
         print(told if lacking else "MLflow has all by now that it did not take before", file=sys.stderr)
-
-    def _log_settings(self) -> None:
-        """Log the stage's params onto its run, and all of them onto its invocation's."""
-        flat = flatten(self._params.model_dump())
-        self._client.log_batch(self.run_id, params=_params(invocation.stage_params(self._stage, flat)))
-        if not self._client.get_run(self.parent_id).data.params:
-            self._client.log_batch(self.parent_id, params=_params(flat))
 
     def _log_points(self, points: Sequence[Metric]) -> None:
         from mlflow.entities import Metric
@@ -303,13 +306,12 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     hold its result for theirs, and not run it again.
     """
     inputs = Inputs(stage)
-    run = StageRun(stage, params)
-    for name, digest in invocation.input_digests(stage).items():
-        run.log_input(name, digest)
-    run.show_skipped()
-
-    status = "FAILED"
+    run, status = StageRun(stage, params), "FAILED"
     try:
+        run.log_settings()
+        for name, digest in invocation.input_digests(stage).items():
+            run.log_input(name, digest)
+        run.show_skipped()
         yield run
         inputs.require_unchanged()
         status = "FINISHED"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ParamsError, StageError
 from pipeline.faults import faults
 from pipeline.messages import without_credentials
-from pipeline.mlflow_store import open_store, tracking_uri
+from pipeline.mlflow_store import is_server, open_store, tracking_uri
 from pipeline.runs import differing_settings, past_invocations
 from pipeline.tracking import CURVES, SAMPLES, mark_dead_runs
 
@@ -112,18 +112,18 @@ def serve() -> None:
     options.add_argument("--port", "-p", default=5000, type=int)
     told, _ = options.parse_known_args()
     server = tracking_uri()
-    if server.startswith(("http://", "https://")):
+    if is_server(server):
         tell(without_credentials(server).rstrip("/"))
         return
     require_free(told.host, told.port)
-    tell(f"http://{told.host}:{told.port}")
+    tell(f"http://{f'[{told.host}]' if ':' in told.host else told.host}:{told.port}")
     print("MLflow is starting: they open in some ten seconds. Ctrl-C ends it.", flush=True)
     # Its job runners serve GenAI features that this project has none of, at 240 MB each.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     # Of MLflow's own dependencies, once for each of its processes.
     os.environ["PYTHONWARNINGS"] = "ignore::DeprecationWarning,ignore::UserWarning"
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", server, *sys.argv[1:]]
-    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = server  # and not an option, which every user of the machine can read
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *sys.argv[1:]])  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

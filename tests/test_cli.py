@@ -181,6 +181,19 @@ def test_a_film_has_no_sides_that_its_format_can_not_say(weights: str) -> None:
     assert not Path("walk.gif").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("walk", "--stops", "100000000000"), id="a film"),
+        pytest.param(("interpolate", "--steps", "100000000000"), id="a picture"),
+    ],
+)
+def test_more_faces_than_there_is_memory_for_are_refused(words: tuple[str, ...], weights: str) -> None:
+    code, told = dcgan(*words)
+    assert code == 2
+    assert "at most 1,000,000" in told
+
+
 def test_a_film_that_there_is_no_room_for_leaves_the_one_before(tmp_path: Path) -> None:
     """OpenCV writes half of it and says nothing."""
     (tmp_path / "walk.mp4").write_bytes(b"the one before")

@@ -195,6 +195,17 @@ def test_known_but_without_results(made: Made, tmp_path: Path, params: Params) -
         find_results("bare", tmp_path / "0")
 
 
+@pytest.mark.parametrize("lock", ["schema: '2.0'\n", "stages:\n", "stages: {}\n"])
+def test_figures_without_a_stage_that_made_them_are_none(made: Made, tmp_path: Path, lock: str) -> None:
+    before = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text(lock)
+    try:
+        with pytest.raises(StageError, match=r"has no results: dvc\.lock lists none of evaluate"):
+            find_results("workspace", tmp_path / "0")
+    finally:
+        Path("dvc.lock").write_text(before)
+
+
 @pytest.mark.parametrize(
     ("stale", "change"),
     [

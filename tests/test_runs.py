@@ -73,6 +73,20 @@ def test_what_was_run_and_whose_results_are_here(
     assert lines[1].split()[-1] == "0.2"
 
 
+def test_what_others_log_below_ours_is_no_stage(tmp_path: Path, params: Params, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text(DVC_YAML)
+    write_json(metrics_file("filter"), {"input": 8, "kept": 6})
+    with stage_run("filter", params) as run:
+        run._client.create_run(run._open_run.experiment_id, tags={"mlflow.parentRunId": run.parent_id})
+    locked(b"")
+    with stage_run("evaluate", params) as run:
+        pass
+    (one,) = past_invocations(10)
+    assert list(one.stages) == ["filter", "evaluate"]
+    assert one.metrics["kept_share"] == 0.75
+
+
 def test_a_run_without_figures_has_blanks() -> None:
     one = Invocation(
         "quick",

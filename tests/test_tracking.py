@@ -11,7 +11,7 @@ import psutil
 import pytest
 from mlflow.exceptions import MlflowException
 
-from pipeline import mlflow_store
+from pipeline import mlflow_store, tracking
 from pipeline.errors import StageError, StoreError
 from pipeline.inputs import Inputs
 from pipeline.invocation import is_gone, process_key
@@ -185,6 +185,8 @@ def test_only_of_processes_that_ran_here_it_is_known_whether_they_are_gone() -> 
     assert is_gone(f"{host}/{pid}/{int(start) - 1}"), "of a store from before"
     for elsewhere in (f"x{where}", f"{host} another"):
         assert not is_gone(f"{elsewhere}/{pid}/{int(start) - 1}")
+    for odd in ("", "edited by hand", f"{host}/x/y", f"{host}/{pid}"):
+        assert not is_gone(odd)
 
 
 def test_a_store_that_fails_does_not_end_the_stage(project: Path, params: Params, capsys, monkeypatch) -> None:
@@ -253,6 +255,16 @@ def test_a_store_that_another_checkout_has_made_meanwhile_stays(
     assert [path.name for path in tmp_path.glob("*shared*")] == ["shared.db"]
 
 
+def test_a_databases_files_lie_in_the_main_checkout_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow would take the temporary checkout, which DVC deletes, for all runs to come."""
+    temporary = tmp_path / ".dvc/tmp/exps/standalone/tmp1"
+    temporary.mkdir(parents=True)
+    monkeypatch.chdir(temporary)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite+pysqlite:///{tmp_path}/team.db")
+    with open_store() as (client, experiment_id):
+        assert client.get_experiment(experiment_id).artifact_location == (tmp_path / "mlartifacts").as_uri()
+
+
 @pytest.mark.parametrize(
     ("file", "named"), [("params.yaml", "lr"), ("x.py", "x.py")], ids=["a setting", "code that is not loaded again"]
 )
@@ -280,3 +292,17 @@ def test_the_state_of_a_dataroot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         states.append(Inputs("crawl-import").before)
     assert [list(state) for state in states] == [["crawl"]] * 4
     assert [state["crawl"] == states[2]["crawl"] for state in states] == [False, False, True, True]
+
+
+def test_an_interrupt_before_a_stage_has_begun_ends_its_run(
+    project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracking.StageRun, "show_skipped", interrupted)
+    with pytest.raises(KeyboardInterrupt), stage_run("filter", params):
+        pass
+    newest = runs("tags.stage = 'filter'")[0]
+    assert newest.info.status == "KILLED"
+    assert runs(f"attributes.run_id = '{newest.data.tags['mlflow.parentRunId']}'")[0].info.status == "KILLED"

@@ -87,6 +87,7 @@ def interpolate(
     """Draw the faces between pairs of faces, a row a pair."""
     if out.suffix != ".png":
         raise typer.BadParameter("must be a .png file", param_hint="OUT")
+    _require_few(rows * steps)
     import torch
 
     from pipeline.dcgan.interpolation import interpolate as noise_between
@@ -117,6 +118,7 @@ def walk(
     """Draw faces that turn into others and back again, as a film that ends as it begins; a GIF repeats it."""
     if out.suffix not in (".gif", ".mp4"):
         raise typer.BadParameter("must be a .gif or .mp4 file", param_hint="OUT")
+    _require_few(count * stops * steps)
     from pipeline.dcgan.interpolation import interpolate as noise_between
     from pipeline.dcgan.sampling import generate as pictures_of
     from pipeline.dcgan.sampling import sample_noise
@@ -129,12 +131,17 @@ def walk(
         legs = noise_between(places.flatten(0, 1), places.roll(-1, 0).flatten(0, 1), steps + 1)
         # Each leg ends where the next one begins.
         noise = legs.view(stops, count, steps + 1, netG.nz, 1, 1)[:, :, :-1].transpose(1, 2).flatten(0, 2)
+        if max(grid(pictures_of(netG, noise[:count], BATCH_SIZE), columns).shape) > MOST_PIXELS:
+            raise StageError(f"a film has at most {MOST_PIXELS:,} pixels a side; take fewer faces or other columns")
         faces = pictures_of(netG, noise, BATCH_SIZE)
         frames = [grid(faces[at : at + count], columns) for at in range(0, len(faces), count)]
-        if max(frames[0].shape) > MOST_PIXELS:
-            raise StageError(f"a film has at most {MOST_PIXELS:,} pixels a side; take fewer faces or other columns")
         (write_gif if out.suffix == ".gif" else write_mp4)(frames, out, FRAME_MS)
     typer.echo(f"{len(frames)} frames of {count} faces: {out}")
+
+
+def _require_few(faces: int) -> None:
+    if faces > MOST_FACES:
+        raise typer.BadParameter(f"{faces:,} faces in all, and at most {MOST_FACES:,} are drawn")
 
 
 def _open(weights: str) -> Generator:
