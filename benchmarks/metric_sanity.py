@@ -24,6 +24,7 @@ from scipy.cluster.vq import kmeans2, vq
 from skimage.transform import swirl
 from tqdm import tqdm
 
+from benchmarks.folder import readable_pictures
 from pipeline.atomic import whole_file
 from pipeline.codec import decode
 from pipeline.faces import Faces
@@ -35,7 +36,6 @@ from pipeline.params import load_params
 from pipeline.sources.builtin import draw
 
 PLOT, MOST = Path("docs/metric_sanity.png"), 1000
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 SIDE, MODES, SUBSETS = 64, 10, 50
 
 Damage = Callable[[Faces, float], Faces]
@@ -88,7 +88,7 @@ def builtin_faces(count: int) -> Faces:
 
 def folder_faces(folder: Path, most: int, max_pixels: int) -> Faces:
     """Return at most so many of a folder's pictures, evenly taken, as resize would: uint8 (N, 64, 64, 3)."""
-    found = np.array(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES), object)
+    found = np.array(readable_pictures(folder, max_pixels), object)
     pictures = (decode(path.read_bytes(), max_pixels) for path in tqdm(spread(found, most), desc="read", leave=False))
     return np.stack([resize_face(picture, SIDE, 3) for picture in pictures])
 

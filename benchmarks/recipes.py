@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from benchmarks.folder import readable_pictures
 from benchmarks.recipe_training import CLASSIC, DEFAULTS, RECIPES, train_classic, train_recipe
 from pipeline.codec import decode, encode_jpeg
 from pipeline.dcgan.device import open_fabric
@@ -35,7 +36,7 @@ from pipeline.params import load_params
 from pipeline.sources.builtin import draw
 
 STORED, DRAWN, DRAW_SEED = 96, 14_000, 1
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MOST_PIXELS = 10**8
 MOST_REAL = 2_000  # faces kept aside, and as many are generated
 
 
@@ -60,12 +61,10 @@ def prepare(folder: Path | None, work: Path, image_size: int) -> None:
     """Write train.npy uint8 (N, H, W, 3), files/faces/*.jpg of the same faces, and holdout.npy, features (M, 1280)."""
     files = work / "files" / "faces"
     files.mkdir(parents=True)
-    sources = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES) if folder else []
-    if folder and not sources:
-        raise SystemExit(f"{folder} holds no picture")
+    sources = readable_pictures(folder, MOST_PIXELS) if folder else []
     train, holdout = [], []
     for number in tqdm(range(len(sources) or DRAWN), desc="prepare", unit="img"):
-        stored = decode(sources[number].read_bytes(), 10**8) if sources else draw(DRAW_SEED, number, STORED)
+        stored = decode(sources[number].read_bytes(), MOST_PIXELS) if sources else draw(DRAW_SEED, number, STORED)
         face = resize_face(stored, image_size, 3)
         if number % 10 == 9:
             holdout.append(face)

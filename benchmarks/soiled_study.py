@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from benchmarks.folder import readable_pictures
 from pipeline.cleaning.run import filter_shards
 from pipeline.codec import decode
 from pipeline.dcgan.device import open_fabric
@@ -65,7 +66,7 @@ class Silent:
 
 def lay_aside(folder: Path, work: Path, params: Params) -> None:
     """Copy four of five pictures into work/clean and write the features of the fifth to work/ruler.npy."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    files = readable_pictures(folder, params.crawl.max_pixels)
     (work / "clean").mkdir()
     for number, file in enumerate(files):
         if number % 5 != 4:

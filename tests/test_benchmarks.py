@@ -12,6 +12,7 @@ from benchmarks import gamma_net, growth
 from benchmarks.crawl_vs_img2dataset import fetch_ours, lifted, write_list
 from benchmarks.filter_quality import psnr, reject_score, rejects, score
 from benchmarks.filter_vs_peers import one_each
+from benchmarks.folder import LEAST, readable_pictures
 from benchmarks.hash_search import drawn
 from benchmarks.mutation import annotations
 from benchmarks.picture_server import picture_server
@@ -129,6 +130,18 @@ def test_our_crawl_gets_every_picture_of_the_server_and_its_time_begins_with_the
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")
+def test_of_a_folder_the_pictures_that_can_be_read_are_taken(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for number in range(LEAST + 1):
+        (tmp_path / f"{number:02}.jpg").write_bytes(encode_jpeg(draw(0, number, 64), 95) if number else b"broken")
+    found = readable_pictures(tmp_path, 64 * 64)
+    assert [path.stem for path in found] == [f"{number:02}" for number in range(1, LEAST + 1)]
+    assert f"1 of {LEAST + 1} files can't be read" in capsys.readouterr().out
+    for folder, most in ((tmp_path / "empty", 64 * 64), (tmp_path, 64 * 63)):
+        with pytest.raises(SystemExit, match="holds 0 pictures"):
+            readable_pictures(folder, most)
+
+
 def test_soiled_faces_are_studied_with_the_same_ruler_in_every_arm(tmp_path, params):
     small = {"image_size": 32, "ngf": 4, "ndf": 4, "nz": 5, "ngpu": 0, "workers": 1}
     tiny = params.model_copy(update=small)

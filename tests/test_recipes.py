@@ -82,7 +82,7 @@ def test_a_tenth_of_a_folder_is_kept_aside_and_the_rest_is_the_same_for_both_loo
 
 
 def test_a_folder_without_pictures_is_no_reason_to_draw_some(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="holds no picture"):
+    with pytest.raises(SystemExit, match="holds 0 pictures"):
         recipes.prepare(tmp_path / "misspelt", tmp_path / "work", SIDE)
 
 
