@@ -46,21 +46,21 @@ def companions(count: int) -> Iterator[None]:
     os.environ |= {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     # A session of their own: Ctrl-C reaches the first process, which then ends them. stdin tells them when it is gone.
     others, ready, over = [], [], threading.Event()
-    for rank in range(1, count):
-        here, there = os.pipe()
-        others.append(
-            subprocess.Popen(
-                [sys.executable, "-m", __spec__.name, str(there)],
-                env={**os.environ, "LOCAL_RANK": str(rank)},
-                stdin=subprocess.PIPE,
-                pass_fds=[there],
-                start_new_session=True,
-            )
-        )
-        threading.Thread(target=_end_without, args=(rank, count, others[-1], over), daemon=True).start()
-        os.close(there)
-        ready.append(here)
     try:
+        for rank in range(1, count):
+            here, there = os.pipe()
+            ready.append(here)
+            others.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", __spec__.name, str(there)],
+                    env={**os.environ, "LOCAL_RANK": str(rank)},
+                    stdin=subprocess.PIPE,
+                    pass_fds=[there],
+                    start_new_session=True,
+                )
+            )
+            os.close(there)
+            threading.Thread(target=_end_without, args=(rank, count, others[-1], over), daemon=True).start()
         # The wait for a connection hears no signal, so what can go wrong before it is waited for here.
         for rank, end in enumerate(ready, 1):
             if not os.read(end, 1):
@@ -159,8 +159,11 @@ class _Silent:
 def follow(params: Params, ready: int) -> None:
     """Train as one of the other processes, from the state of the first to the end; ready: what to tell that it is."""
     faces = load_faces("train")
-    os.write(ready, b"!")
-    os.environ["MASTER_PORT"] = os.read(sys.stdin.fileno(), 5).decode() or sys.exit(1)  # without the first
+    try:
+        os.write(ready, b"!")
+    except BrokenPipeError:  # the first is gone; it may also be before it tells the port
+        sys.exit(1)
+    os.environ["MASTER_PORT"] = os.read(sys.stdin.fileno(), 5).decode() or sys.exit(1)
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     fabric = launch(params)
     state = new_state(params, fabric.device)

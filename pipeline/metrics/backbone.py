@@ -30,9 +30,6 @@ SIDE = 224
 WIDTH = 1280
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-# Names what the features depend on beside the faces; change it with anything that changes them, for the cache's sake.
-VERSION = f"tf_efficientnet_lite0 {WEIGHTS_SHA256[:8]} bilinear {SIDE} mean 0.5 std 0.5 v1"
-
 
 @dataclass(frozen=True)
 class Backbone:

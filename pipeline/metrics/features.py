@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.atomic import whole_file
+from pipeline.digest import file_digest
 from pipeline.faces import Faces
-from pipeline.metrics.backbone import VERSION, WIDTH, Backbone, Features
+from pipeline.metrics.backbone import WIDTH, Backbone, Features
 
 Row = TypeVar("Row", bound=np.generic)
 
@@ -44,7 +45,9 @@ def extract_features(faces: Faces, backbone: Backbone, label: str) -> Features:
 
 def cached_features(faces: Faces, backbone: Backbone, label: str, folder: Path) -> Features:
     """Return extract_features(), from a file in folder where the same faces went through the same network before."""
-    known = (VERSION, *(version(library) for library in ("onnxruntime", "timm", "torch")), backbone.device, faces.shape)
+    code = file_digest(Path(__file__).with_name("backbone.py"))
+    libraries = [version(library) for library in ("onnxruntime", "timm", "torch")]
+    known = (code, *libraries, backbone.device, faces.shape)
     digest = hashlib.sha256(" ".join(map(str, known)).encode())
     digest.update(np.ascontiguousarray(faces).data)
     path = folder / f"{digest.hexdigest()}.npz"

@@ -95,7 +95,10 @@ def _read(origin: str, root: Path, entries: Sequence[Found], max_bytes: int, tol
             sidecar, _ = _read_file(os.path.join(os.fsencode(root), entry.path + SUFFIX), MAX_BYTES)
             provenance = None if sidecar is None else provenance_of(sidecar)
         unread = has_sidecar and provenance is None
-        yield Item(_shown(entry.path), origin, data, error, modified, provenance=provenance, sidecar_unread=unread)
+        licence = provenance.pop("licence") if provenance else None
+        yield Item(
+            _shown(entry.path), origin, data, error, modified, licence, provenance=provenance, sidecar_unread=unread
+        )
 
 
 def _read_file(path: bytes, max_bytes: int) -> tuple[bytes | None, str | None]:

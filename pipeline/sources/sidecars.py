@@ -21,11 +21,15 @@ _URL = ("file_url", "url", "image_url")
 _PAGE = ("post_url", "page_url", "source", "webpage_url")
 _TAGS = ("tags", "tag_string", "tags_general", "tag_string_general")
 _ARTIST = ("artist", "tags_artist", "tag_string_artist", "author", "uploader")
+_LICENCE = ("licence", "license", "copyright")
 _REST = ("rating", "category", "id", "title", "date", "description")
 
 
 def provenance_of(data: bytes) -> dict[str, Any] | None:
-    """Return the columns of a crawl (provenance.PROVENANCE) by a side-car's bytes, None where it can't be read."""
+    """Return `licence` and the columns of a crawl (provenance.PROVENANCE) by a side-car's bytes.
+
+    None where it can't be read.
+    """
     try:
         told = json.loads(data, parse_constant=lambda _: None)  # NaN, which is no JSON, and which the row has to hold
     except (ValueError, RecursionError):
@@ -38,6 +42,8 @@ def provenance_of(data: bytes) -> dict[str, Any] | None:
     extra = {name: value for name, value in extra.items() if value not in (None, "", [])}
     url = _address(told, _URL)
     columns |= {"url": plain_url(url) if url else None, "page_url": _address(told, _PAGE)}
+    licence = _first(told, _LICENCE)
+    columns["licence"] = plain(licence) if isinstance(licence, str) else None
     columns["extra"] = plain(json.dumps(extra, ensure_ascii=False, sort_keys=True)) if extra else None
     return columns
 

@@ -124,7 +124,7 @@ def test_cache_tells_other_faces_apart(tmp_path: Path, faces: Faces, change: obj
 @pytest.mark.parametrize(
     ("target", "name", "value"),
     [
-        pytest.param(features, "VERSION", 99, id="our own code"),
+        pytest.param(features, "file_digest", lambda file: f"another {file.name}", id="our own code"),
         pytest.param(features, "version", lambda library: f"another {library}", id="a library"),
         pytest.param(Backbone, "device", property(lambda _: "cuda"), id="the device"),
     ],

@@ -29,11 +29,20 @@ def test_what_a_side_car_tells() -> None:
     assert (told["url"], told["page_url"]) == ("https://a.example/1.png", "https://artist.example/9")
     assert json.loads(told["extra"]) == {"tags": ["smile", "1girl"], "artist": ["someone"], "rating": "g"}
     assert told["http_status"] is None
+    assert told["licence"] is None
+
+
+@pytest.mark.parametrize(
+    ("told", "licence"),
+    [({"license": "CC BY 4.0"}, "CC BY 4.0"), ({"licence": "", "copyright": "©"}, "©"), ({"license": 4}, None)],
+)
+def test_the_licence(told: dict, licence: str | None) -> None:
+    assert provenance_of(json.dumps(told).encode())["licence"] == licence
 
 
 @pytest.mark.parametrize("data", [b"{}", b'{"url": 3, "tags": {}}'])
 def test_one_that_tells_nothing(data: bytes) -> None:
-    assert provenance_of(data) == dict.fromkeys(PROVENANCE)
+    assert provenance_of(data) == dict.fromkeys([*PROVENANCE, "licence"])
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[1]", b"[" * 100_000, b'{"tags": "nsf'])
