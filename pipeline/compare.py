@@ -31,7 +31,7 @@ HELD_OUT_BY = ("dataroot", "image_size", "nc", "crawl.")
 # Of those, what says how fast and how patiently to ask, and not for what.
 FETCHED_BY = {
     *("crawl.timeout", "crawl.retries", "crawl.backoff", "crawl.max_wait", "crawl.dead_after", "crawl.min_success"),
-    *("crawl.delay", "crawl.per_host", "crawl.concurrency"),
+    *("crawl.delay", "crawl.per_host", "crawl.concurrency", "crawl.user_agent"),
 }
 FILTERED = "figures against the clean ruler and the floors do not compare, the others do"
 ERRORS = 2.0  # a difference beyond so many of its errors is told
@@ -87,9 +87,10 @@ def differing_settings(left: Results, right: Results) -> dict[str, tuple[str, st
 def cautions(left: Results, right: Results) -> list[Caution]:
     """Return why the figures of two runs do not compare."""
     differing, found = differing_settings(left, right), []
-    holdouts = {left.holdout, right.holdout}
+    holdouts, imported = {left.holdout, right.holdout}, [left.imported, right.imported]
+    of_one_import = None not in imported and imported[0] == imported[1]
     kinds: list[tuple[tuple[str, ...], str]] = [(MEASURED_BY, "measured otherwise")]
-    kinds += [(HELD_OUT_BY, "measured against other faces")] if None in holdouts else []
+    kinds += [(HELD_OUT_BY, "measured against other faces")] if None in holdouts and not of_one_import else []
     for keys, says in kinds:
         changed = [
             f"{key} {' and '.join(values)}"
@@ -112,8 +113,7 @@ def cautions(left: Results, right: Results) -> list[Caution]:
         if len(holdouts) > 1:
             found.append(Caution("the raw holdouts are other faces: no figures compare", filtered=False))
         return found
-    imported = [side.imported for side in (left, right)]
-    if None not in imported and imported[0] != imported[1] and all(doubt.filtered for doubt in found):
+    if None not in imported and not of_one_import and all(doubt.filtered for doubt in found):
         found.append(Caution("the two imported other files: no figures compare", filtered=False))
     floors = [side.figures.get("fd_lite0_floor") for side in (left, right)]
     if not found and None not in floors and not math.isclose(floors[0], floors[1], rel_tol=1e-3):  # type: ignore[arg-type]

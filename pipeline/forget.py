@@ -9,16 +9,17 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import paths
-from pipeline.errors import ParamsError
+from pipeline.errors import ParamsError, StageError, StoreError
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import HIDDEN, printable, without_credentials, without_secrets
-from pipeline.mlflow_store import is_server, open_store, tracking_uri
+from pipeline.mlflow_store import SERVERS, open_store, tracking_uri
 from pipeline.params import require_project
 from pipeline.records import open_shard, read_rows, shard_paths
 from pipeline.sources.crawler import open_store as open_crawl_store
@@ -65,9 +66,8 @@ def forget(names: Sequence[str]) -> str:
     """
     require_project()
     repo = _repo()
-    with open_store() as (client, experiment_id):
-        runs = _runs(client, experiment_id)
-    urls, ids = _whole(names, _raw_tables(runs, repo))
+    runs, away = _runs()
+    urls, ids = _whole(names, _read_by_filters(runs, repo))
     invocations = list(_invocations(runs, ids, repo))
     here = _has(INDEX, ids, TO_TRAIN_ON) if INDEX.exists() else None
     added = add_to_takedown(paths.TAKEDOWN, urls | ids)
@@ -80,8 +80,10 @@ def forget(names: Sequence[str]) -> str:
         *(f"  {printable(name)}" for name in added),
         f"{removed} files removed from {store_folder()}",
     ]
+    if away:
+        raise StoreError("\n".join([*lines, f"who has seen them is not known, {away}; run this again when it does"]))
     if not ids:
-        since = " any more; what was said when they were taken down may still hold." if not added else UNSEEN
+        since = UNSEEN if urls <= set(added) else " any more; what was said when they were taken down may still hold."
         return "\n".join([*lines, f"No bytes are known under these URLs{since}"])
     learners = {run_id for one in invocations if one.learnt is not False for run_id in one.run_ids}
     with open_store() as (client, experiment_id):
@@ -91,7 +93,7 @@ def forget(names: Sequence[str]) -> str:
     return "\n".join([*lines, "", *_copies(invocations, versions, models, repo)])
 
 
-def _whole(names: Sequence[str], tables: Sequence[Path]) -> tuple[set[str], set[str]]:
+def _whole(names: Sequence[str], cached: Sequence[Path]) -> tuple[set[str], set[str]]:
     """Return the URLs and ids that are meant: those named, the bytes behind the URLs, and all URLs of these bytes.
 
     With a face its whole picture and that one's other faces: cut out with another margin, it would be another id.
@@ -104,49 +106,53 @@ def _whole(names: Sequence[str], tables: Sequence[Path]) -> tuple[set[str], set[
         raise ParamsError(
             f"{named!r} is neither a URL nor an id of 64 hexadecimal digits; 'dcgan explain' tells an image's id"
         )
-    known = set(_crawled(tables))
+    known = set(_crawled(cached))
     ids |= {sha256 for url, sha256 in known if url in urls}
-    faces = set(_faces(tables))
+    faces = {(row["parent"], row["id"]) for row in _raw_rows(cached, ["parent", "id"]) if row["parent"] and row["id"]}
     ids |= {parent for parent, sha256 in faces if sha256 in ids}
     ids |= {sha256 for parent, sha256 in faces if parent in ids}
     urls |= {url for url, sha256 in known if sha256 in ids}
     return urls, ids
 
 
-def _raw_tables(runs: Sequence[Run], repo: Repo | None) -> list[Path]:
-    """Return the shards of data/raw here, and of each version that a filter read and DVC's cache still holds.
+def _read_by_filters(runs: Sequence[Run], repo: Repo | None) -> list[Path]:
+    """Return the shards of each version of data/raw that a filter read and DVC's cache still holds.
 
     What was taken down before has no id in the newest ones, and without crops they tell no face's whole picture.
     """
-    tables = shard_paths(paths.RAW)
+    tables: list[Path] = []
     read = [_read(run, "filter") for run in runs if run.data.tags.get("stage") == "filter"]
     for digest in filter(None, dict.fromkeys(read)):
-        with suppress(OSError, ValueError):  # where the cache no longer has its list
-            tables += _cached_tables(digest, repo)
-    return [table for table in dict.fromkeys(tables) if table.exists()]
+        tables += _cached_tables(digest, repo) or []
+    return list(dict.fromkeys(tables))
 
 
-def _crawled(tables: Sequence[Path]) -> Iterator[tuple[str, str]]:
+def _crawled(cached: Sequence[Path]) -> Iterator[tuple[str, str]]:
     """Yield (plain URL, id) of every crawled image that the store or the raw shards know, redirects' ends too."""
     if store_folder().exists():
         with open_crawl_store(store_folder()) as store:
             yield from ((plain_url(url), sha256) for url, sha256 in store.known())
-    for shard in tables:
-        names = [name for name in ("url", "final_url") if name in _columns(shard)]
-        for row in read_rows(shard, [*names, "id"]) if names else ():
-            yield from ((plain_url(row[name]), row["id"]) for name in names if row[name] and row["id"])
+    for row in _raw_rows(cached, ["url", "final_url", "id"]):
+        yield from ((plain_url(url), row["id"]) for url in (row["url"], row["final_url"]) if url and row["id"])
 
 
-def _faces(tables: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """Yield (parent, id) of every face that was cut out of a picture, by the raw shards."""
-    for shard in tables:
-        if "parent" in _columns(shard):
-            yield from ((row["parent"], row["id"]) for row in read_rows(shard, ["parent", "id"]) if row["id"])
+def _raw_rows(cached: Sequence[Path], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield these columns of the rows of data/raw, None for those that it lacks, and of the cached shards.
+
+    StageError where a shard here is damaged; one that the cache no longer gives back is no reason not to forget.
+    """
+    for shard in shard_paths(paths.RAW):
+        yield from _rows(shard, names)
+    for shard in cached:
+        with suppress(StageError):
+            yield from _rows(shard, names)
 
 
-def _columns(shard: Path) -> list[str]:
+def _rows(shard: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     with open_shard(shard) as file:
-        return list(file.schema_arrow.names)
+        there = [name for name in names if name in file.schema_arrow.names]
+    if there != ["id"]:
+        yield from (dict.fromkeys(names) | row for row in read_rows(shard, there))
 
 
 def _repo() -> Repo | None:
@@ -159,16 +165,20 @@ def _repo() -> Repo | None:
         return None
 
 
-def _runs(client: MlflowClient, experiment_id: str) -> list[Run]:
-    """Return all runs, those in MLflow's bin too."""
+def _runs() -> tuple[list[Run], StoreError | None]:
+    """Return all runs, those in MLflow's bin too, and the fault where it does not tell them."""
     from mlflow.entities import ViewType
 
     runs: list[Run] = []
     token: str | None = ""
-    while token is not None:
-        page = client.search_runs([experiment_id], run_view_type=ViewType.ALL, page_token=token or None)
-        runs, token = runs + list(page), page.token or None
-    return runs
+    try:
+        with open_store() as (client, experiment_id):
+            while token is not None:
+                page = client.search_runs([experiment_id], run_view_type=ViewType.ALL, page_token=token or None)
+                runs, token = runs + list(page), page.token or None
+    except StoreError as fault:
+        return [], fault
+    return runs, None
 
 
 def _invocations(runs: Sequence[Run], ids: set[str], repo: Repo | None) -> Iterator[Invocation]:
@@ -198,14 +208,16 @@ def _any(found: Sequence[bool | None]) -> bool | None:
 def _holds(run: Run, stage: str, ids: set[str], repo: Repo | None, which: pc.Expression | None) -> bool | None:
     """Whether what a run read has rows of that kind with these images; None where that is gone from DVC's cache."""
     digest = _read(run, stage)
-    if digest is None:
-        return None
+    tables = _cached_tables(digest, repo) if digest else None
+    return None if tables is None else _any([_has_cached(table, ids, which) for table in tables])
+
+
+def _has_cached(table: Path, ids: set[str], which: pc.Expression | None) -> bool | None:
+    """Return what _has() does, None where DVC's cache no longer has the table whole."""
     try:
-        tables = _cached_tables(digest, repo)
-    except (OSError, ValueError):
+        return _has(table, ids, which)
+    except StageError:
         return None
-    there = [table for table in tables if table.exists()]
-    return any(_has(table, ids, which) for table in there) or (False if there == tables else None)
 
 
 def _read(run: Run, stage: str) -> str | None:
@@ -214,16 +226,20 @@ def _read(run: Run, stage: str) -> str | None:
     return next((str(entry.dataset.digest) for entry in inputs if entry.dataset.name == READS[stage]), None)
 
 
-def _cached_tables(digest: str, repo: Repo | None) -> list[Path]:
-    """Return where DVC's cache has the Parquet files of a folder; OSError or ValueError where it has no list."""
-    if repo is None or not DIGEST.fullmatch(digest):  # the server may say anything
-        raise ValueError
-    listed = json.loads(Path(repo.cache.local.oid_to_path(digest)).read_text(encoding="utf-8"))
-    return [Path(repo.cache.local.oid_to_path(one["md5"])) for one in listed if one["relpath"].endswith(".parquet")]
+def _cached_tables(digest: str, repo: Repo | None) -> list[Path] | None:
+    """Return where DVC's cache has the Parquet files of a folder, or would; None where it has no list of them."""
+    if repo is None or not DIGEST.fullmatch(digest):  # MLflow's server may say anything
+        return None
+    place = repo.cache.local.oid_to_path
+    try:
+        listed = json.loads(Path(place(digest)).read_text(encoding="utf-8"))
+        return [Path(place(one["md5"])) for one in listed if one["relpath"].endswith(".parquet")]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _has(table: Path, ids: set[str], which: pc.Expression | None) -> bool:
-    meant = pc.field("id").isin(sorted(ids))
+    meant = pc.field("id").isin(pa.array(sorted(ids), pa.string()))  # typed where there are none, too
     with open_shard(table):  # which says so where it is damaged
         return bool(pq.read_table(table, columns=["id"], filters=meant if which is None else meant & which).num_rows)
 
@@ -288,7 +304,7 @@ def _copies(
             *(f"    mlflow runs delete --run-id {run_id}" for run_id in suspects if run_id not in deleted),
         ]
         # MLflow's server has no way to do it from here.
-        remote = is_server(uri)
+        remote = uri.startswith(SERVERS)
         lines.append(f"  the files of these{', on the server, with the address of its database' if remote else ''}:")
         purged = f"--run-ids {','.join(suspects)}" + (f" --logged-model-ids {','.join(models)}" if models else "")
         lines.append(f"    mlflow gc --backend-store-uri {'DATABASE' if remote else store} {purged}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "anime-dcgan"
 
 SQLITE = "sqlite:///"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # as MLflow knows them, by how their addresses begin
+SERVERS = ("http://", "https://")
 UNFINISHED = "mlflow.db.new"
 
 # What SQLite and MLflow say of a file that no try again will mend; the last of one whose making was cut off.
@@ -36,11 +38,6 @@ def tracking_uri() -> str:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
     return f"{SQLITE}{paths.main_checkout(Path.cwd()) / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
-
-
-def is_server(uri: str) -> bool:
-    """Whether a tracking URI is an MLflow server's, and not a database's or a folder's."""
-    return uri.startswith(("http://", "https://", "databricks"))
 
 
 def _database() -> Path | None:
@@ -89,7 +86,8 @@ def _experiment_id(client: MlflowClient) -> str:
         return str(found.experiment_id)
     # Of a server, the artifact store is the server's choice. For a database MLflow would take the working directory,
     # which may be a temporary checkout's.
-    location = None if is_server(tracking_uri()) else _artifacts()
+    uri = tracking_uri()
+    location = _artifacts() if "://" not in uri or uri.startswith(DATABASES) else None
     return str(client.create_experiment(EXPERIMENT, artifact_location=location))
 
 

@@ -190,15 +190,15 @@ def _completed(body: bytes) -> bytes:
     MLflow's table would have NaN there as soon as another row has it, and half a face would be rounded to none.
     """
     try:
-        asked = json.loads(body)
+        asked = json.loads(body.decode("utf-8-sig"))  # of UTF-16, which json takes too, _depth() would see nothing
     except ValueError as fault:  # a number of 5,000 digits is one too
         raise _RefusedError(400, f"the request is no JSON that can be read: {fault}") from None
-    rows = _rows(asked)
-    for row in rows:
+    # None, and NaN, which is how a table has it.
+    given = [{key: value for key, value in row.items() if value == value and value is not None} for row in _rows(asked)]
+    for row in given:
         for key in ("n", "seed"):
             if isinstance(row.get(key), float) and not row[key].is_integer():
                 raise _RefusedError(400, f"{key} must be a whole number, is {row[key]}")
-    given = [{key: value for key, value in row.items() if value is not None} for row in rows]
     return json.dumps({"inputs": [serving.DEFAULTS | row for row in given]}).encode()
 
 
@@ -206,21 +206,19 @@ def _rows(asked: Any) -> list[dict[str, Any]]:
     """Return the rows of a request in any of MLflow's forms, of which it may have one, and nothing beside that."""
     try:
         match asked:
-            case (
-                {"inputs": [*rows], **others}
-                | {"dataframe_records": [*rows], **others}
-                | {"instances": [*rows], **others}
-            ):
+            case {"inputs": [*rows]} | {"dataframe_records": [*rows]} | {"instances": [*rows]}:
                 found = rows
-            case {"inputs": {**columns}, **others}:
+            case {"inputs": {**columns}} if all(isinstance(column, list) for column in columns.values()):
                 found = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-            case {"dataframe_split": {"columns": [*names], "data": [*lists]}, **others}:
+            case {"dataframe_split": {"columns": [*names], "data": [*lists], **rest}} if rest.keys() <= {"index"}:
+                if len(set(names)) < len(names) or not all(isinstance(row, list) for row in lists):
+                    raise ValueError
                 found = [dict(zip(names, row, strict=True)) for row in lists]
             case _:
                 raise ValueError
-        if others or not all(isinstance(row, dict) and row.keys() <= NAMES for row in found):
+        if len(asked) > 1 or not all(isinstance(row, dict) and row.keys() <= NAMES for row in found):
             raise ValueError
-    except (TypeError, ValueError):  # of rows and columns that are none, or of another length
+    except (TypeError, ValueError):  # of names that are none, and of rows and columns of other lengths
         raise _RefusedError(400, f"a request is as {EXAMPLE}, and has nothing beside that") from None
     return found
 

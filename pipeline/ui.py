@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ParamsError, StageError
 from pipeline.faults import faults
 from pipeline.messages import without_credentials
-from pipeline.mlflow_store import is_server, open_store, tracking_uri
+from pipeline.mlflow_store import SERVERS, open_store, tracking_uri
 from pipeline.runs import differing_settings, past_invocations
 from pipeline.tracking import CURVES, SAMPLES, mark_dead_runs
 
@@ -112,7 +112,7 @@ def serve() -> None:
     options.add_argument("--port", "-p", default=5000, type=int)
     told, _ = options.parse_known_args()
     server = tracking_uri()
-    if is_server(server):
+    if server.startswith(SERVERS):
         tell(without_credentials(server).rstrip("/"))
         return
     require_free(told.host, told.port)

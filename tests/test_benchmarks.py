@@ -128,8 +128,6 @@ def test_our_crawl_gets_every_picture_of_the_server_and_its_time_begins_with_the
         assert (tmp_path / "ours" / ".pipeline" / "crawl" / "journal.db").exists()
 
 
-@pytest.mark.long
-@pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")
 def test_of_a_folder_the_pictures_that_can_be_read_are_taken(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for number in range(LEAST + 1):
@@ -142,6 +140,8 @@ def test_of_a_folder_the_pictures_that_can_be_read_are_taken(tmp_path, capsys):
             readable_pictures(folder, most)
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")
 def test_soiled_faces_are_studied_with_the_same_ruler_in_every_arm(tmp_path, params):
     small = {"image_size": 32, "ngf": 4, "ndf": 4, "nz": 5, "ngpu": 0, "workers": 1}
     tiny = params.model_copy(update=small)

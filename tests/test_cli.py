@@ -188,7 +188,7 @@ def test_a_film_has_no_sides_that_its_format_can_not_say(weights: str) -> None:
         pytest.param(("interpolate", "--steps", "100000000000"), id="a picture"),
     ],
 )
-def test_more_faces_than_there_is_memory_for_are_refused(words: tuple[str, ...], weights: str) -> None:
+def test_more_than_a_million_faces_are_refused(words: tuple[str, ...], weights: str) -> None:
     code, told = dcgan(*words)
     assert code == 2
     assert "at most 1,000,000" in told

@@ -100,6 +100,8 @@ def test_other_imports_do_not_compare_whatever_the_filter() -> None:
         assert False in [caution.filtered for caution in cautions(left, other)]
         assert verdicts(told(left, other))["kid_lite0_raw"] == "does not compare"
     assert cautions(left, right._replace(imported="A")) == []
+    same = right._replace(imported="A", params=PARAMS | {"crawl.holdout_fraction": "0.4", "dataroot": "elsewhere"})
+    assert cautions(left, same) == [], "by whatever settings, these are the files"
 
 
 def test_one_raw_holdout_is_what_figures_need_to_compare() -> None:

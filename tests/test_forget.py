@@ -12,7 +12,7 @@ import pytest
 from mlflow.entities import Dataset, DatasetInput
 
 from pipeline import paths
-from pipeline.errors import ParamsError, StageError
+from pipeline.errors import ParamsError, StageError, StoreError
 from pipeline.forget import READS, forget
 from pipeline.mlflow_store import open_store
 from pipeline.packing import INDEX_SCHEMA
@@ -194,10 +194,57 @@ def test_what_was_trained_before_is_told_by_what_the_filter_read(
     assert face in read_takedown(paths.TAKEDOWN).ids
 
 
-def test_a_url_that_nothing_is_known_of_any_more(ids: list[str]) -> None:
-    name = "http://b.example/never.png"
+def filtered(tmp_path: Path, ids: list[str]) -> Path:
+    """Have MLflow know of a filter that read these ids; return where DVC's cache has the one shard."""
+    subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
+    write_shard(paths.RAW / "00000.parquet", iter([{"id": one} for one in ids]), RAW_SCHEMA)
+    digest = cached(tmp_path, "data/raw")
+    with open_store() as (client, experiment_id):
+        run = client.create_run(experiment_id, run_name="filtered", tags={"stage": "filter"})
+        entry = DatasetInput(Dataset("data/raw", digest, "local", "x"))
+        client.log_inputs(run.info.run_id, datasets=[entry])
+    cache = tmp_path / ".dvc/cache/files/md5"
+    (shard,) = (file for file in cache.rglob("*") if file.is_file() and not file.name.endswith(".dir"))
+    return shard
+
+
+def test_a_url_that_nothing_is_known_of(ids: list[str], tmp_path: Path) -> None:
+    """In a project in which much is known of others."""
+    filtered(tmp_path, ids)
+    put_in_cache(tmp_path, ids)
+    name, other = "http://b.example/never.png", "http://b.example/nor.png"
     assert forget([name]).endswith("known under these URLs: nothing trained is known to have seen them.")
-    assert "any more; what was said when they were taken down may still hold" in forget([name])
+    assert read_takedown(paths.TAKEDOWN).urls == {name}
+    for again in ([name], [name, other]):
+        assert "any more; what was said when they were taken down may still hold" in forget(again)
+
+
+@pytest.mark.parametrize("damaged", ["shard", "list", "gone"])
+def test_what_dvcs_cache_has_damaged_is_not_known_and_keeps_nothing_in(
+    ids: list[str], tmp_path: Path, damaged: str
+) -> None:
+    shard = filtered(tmp_path, ids)
+    write_shard(paths.RAW / "00000.parquet", iter([{"id": ids[2]}]), RAW_SCHEMA)
+    (listed,) = tmp_path.glob(".dvc/cache/files/md5/*/*.dir")
+    for file in (shard, listed):
+        file.chmod(0o600)
+    if damaged == "shard":
+        shard.write_bytes(b"PAR1" * 9)
+    elif damaged == "list":
+        listed.write_text('[{"relpath": "0.parquet"}]')
+    else:
+        shard.unlink()
+    told = forget([ids[0]])
+    assert ids[0] in read_takedown(paths.TAKEDOWN).ids
+    assert "mlflow runs delete --run-id" in told, "it may have met them"
+
+
+def test_with_mlflow_away_images_are_out_all_the_same(ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(StoreError, match=r"(?s)3 more in .*who has seen them is not known, .*does not answer"):
+        forget([URLS[0]])
+    assert read_takedown(paths.TAKEDOWN).ids == {ids[0]}
+    assert not (store_folder() / "objects" / ids[0][:2] / ids[0]).exists()
 
 
 def test_a_damaged_index_is_named_and_nothing_written(ids: list[str]) -> None:

@@ -260,6 +260,12 @@ def test_the_readmes_request_is_answered(server: str, root: Path) -> None:
         pytest.param({"inputs": [3]}, "a request is as", id="no row"),
         pytest.param({"inputs": {"n": [1, 2, 3], "seed": [1]}}, "a request is as", id="a shorter column"),
         pytest.param({"inputs": {"n": 1}}, "a request is as", id="no column"),
+        pytest.param({"inputs": {"n": "12"}}, "a request is as", id="a column of letters"),
+        pytest.param({"inputs": {"n": {"4": 1}}}, "a request is as", id="a column of keys"),
+        pytest.param({"dataframe_split": {"columns": ["n"], "data": ["4"]}}, "a request is as", id="a row of letters"),
+        pytest.param({"dataframe_split": {"columns": ["n", "n"], "data": [[1, 2]]}}, "a request", id="a name twice"),
+        pytest.param({"dataframe_split": {"columns": ["n"], "data": [[1]], "x": 1}}, "a request", id="more within"),
+        pytest.param(('{"Ģ":' + "[" * 7000).encode("utf-16-le"), "no JSON that can be read", id="another encoding"),
         pytest.param({"dataframe_split": {"columns": ["n"], "data": [[1, 2]]}}, "a request is as", id="a longer row"),
         pytest.param({"dataframe_split": {"columns": [["n"]], "data": [[1]]}}, "a request is as", id="no name"),
         pytest.param([{"n": 1}], "a request is as", id="a list"),
@@ -342,7 +348,7 @@ def test_who_does_not_read_the_answers_is_given_up(server: str, ask: Callable[..
 
 
 def test_rows_may_leave_out_different_things(ask: Callable[..., Any]) -> None:
-    rows = [{"n": 1, "seed": 7}, {"n": 1}, {"n": 1, "seed": None, "truncation": 0.5}, {"n": 1, "seed": 0}]
+    rows = [{"n": 1, "seed": 7}, {"n": 1}, {"n": 1, "seed": None, "truncation": 0.5}, {"n": 1, "seed": float("nan")}]
     first, second, third, last = (row["png"] for row in ask({"inputs": rows}))
     assert second == last
     assert len({first, second, third}) == 3

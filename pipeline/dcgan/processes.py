@@ -50,16 +50,18 @@ def companions(count: int) -> Iterator[None]:
         for rank in range(1, count):
             here, there = os.pipe()
             ready.append(here)
-            others.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", __spec__.name, str(there)],
-                    env={**os.environ, "LOCAL_RANK": str(rank)},
-                    stdin=subprocess.PIPE,
-                    pass_fds=[there],
-                    start_new_session=True,
+            try:
+                others.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", __spec__.name, str(there)],
+                        env={**os.environ, "LOCAL_RANK": str(rank)},
+                        stdin=subprocess.PIPE,
+                        pass_fds=[there],
+                        start_new_session=True,
+                    )
                 )
-            )
-            os.close(there)
+            finally:
+                os.close(there)
             threading.Thread(target=_end_without, args=(rank, count, others[-1], over), daemon=True).start()
         # The wait for a connection hears no signal, so what can go wrong before it is waited for here.
         for rank, end in enumerate(ready, 1):

@@ -33,7 +33,10 @@ class Beliefs(NamedTuple):
 
 
 class Share(NamedTuple):
-    """A share in 0 … 1, its standard error, and whether it exceeds a half by more than chance (2.5 %) would explain."""
+    """A share in 0 … 1, its standard error, and whether it exceeds a half by more than chance would explain.
+
+    Chance does so in about 2.5 % of cases, with four faces in 3.5.
+    """
 
     value: float
     error: float

@@ -21,7 +21,7 @@ _URL = ("file_url", "url", "image_url")
 _PAGE = ("post_url", "page_url", "source", "webpage_url")
 _TAGS = ("tags", "tag_string", "tags_general", "tag_string_general")
 _ARTIST = ("artist", "tags_artist", "tag_string_artist", "author", "uploader")
-_LICENCE = ("licence", "license", "copyright")
+_LICENCE = ("licence", "license")
 _REST = ("rating", "category", "id", "title", "date", "description")
 
 
@@ -42,8 +42,8 @@ def provenance_of(data: bytes) -> dict[str, Any] | None:
     extra = {name: value for name, value in extra.items() if value not in (None, "", [])}
     url = _address(told, _URL)
     columns |= {"url": plain_url(url) if url else None, "page_url": _address(told, _PAGE)}
-    licence = _first(told, _LICENCE)
-    columns["licence"] = plain(licence) if isinstance(licence, str) else None
+    stated = (told.get(name) for name in _LICENCE)
+    columns["licence"] = next((plain(text) for text in stated if isinstance(text, str) and text.strip()), None)
     columns["extra"] = plain(json.dumps(extra, ensure_ascii=False, sort_keys=True)) if extra else None
     return columns
 

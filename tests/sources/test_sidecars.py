@@ -34,7 +34,7 @@ def test_what_a_side_car_tells() -> None:
 
 @pytest.mark.parametrize(
     ("told", "licence"),
-    [({"license": "CC BY 4.0"}, "CC BY 4.0"), ({"licence": "", "copyright": "©"}, "©"), ({"license": 4}, None)],
+    [({"license": "CC BY 4.0"}, "CC BY 4.0"), ({"licence": " ", "license": "CC0"}, "CC0"), ({"license": 4}, None)],
 )
 def test_the_licence(told: dict, licence: str | None) -> None:
     assert provenance_of(json.dumps(told).encode())["licence"] == licence
