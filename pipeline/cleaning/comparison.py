@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,8 +21,10 @@ _SIGNATURES, _HANDED = 1 << 6, 1 << 12
 
 _SCHEMA = pa.schema([("pair", pa.uint64()), ("worst", pa.float32()), ("tint", pa.float32())])
 
-# How a link, (i, j, way), has picture j compared with picture i: a sum of these.
-MIRRORED, RETONED = 1, 2
+# How a link, (i, j, way), has picture j compared with picture i: a sum of these. Cleared: without the dots of both.
+MIRRORED, RETONED, CLEARED = 1, 2, 4
+# By such a further way, which pairs of positions are compared in it too.
+Ways = Mapping[int, Callable[[Pairs], Flags]]
 
 
 class Comparison:
@@ -33,15 +35,20 @@ class Comparison:
         positions: Rows,
         ids: Sequence[str],
         signatures: Signatures,
+        cleared: Rows,
         cached: Path,
         mirrored: bool,
         limit: float,
         workers: Workers,
     ) -> None:
-        """Take the pictures' positions, int64 (C,), sorted, their ids and signatures, and the file of what is known."""
+        """Take the pictures' positions, int64 (C,), sorted, their ids and signatures, and the file of what is known.
+
+        signatures: uint8 (C + D, 32, 32, 3), behind the pictures' own those without dots; cleared, int64 (C,): where
+        each picture has the one to compare it by without dots.
+        """
         self._positions = positions
         self._contents = np.array([int(content[:16], 16) for content in ids], np.uint64)
-        self._signatures = signatures
+        self._signatures, self._cleared = signatures, cleared
         self._cached = cached
         self._mirrored = mirrored
         self._limit = limit
@@ -51,15 +58,15 @@ class Comparison:
         self._known = np.asarray(pairs)
         self._figures = np.array([worst, tint], np.float32).reshape(2, -1)
 
-    def smallest(self, pairs: Pairs, retoned: Flags) -> Figures:
+    def smallest(self, pairs: Pairs, ways: Ways) -> Figures:
         """Return difference() of pairs of those positions, int64 (P, 2), in the way that makes it least: float32 (P,).
 
-        retoned, bool (P,): which of them are compared toned alike too.
+        ways: in which further ways which of them are compared.
         """
         upright, least = np.sort(pairs, axis=1), np.full(len(pairs), np.inf, np.float32)
-        everywhere = np.ones(len(pairs), np.bool_)
-        for way in (0, MIRRORED) if self._mirrored else (0,):
-            for which, how in ((everywhere, way), (retoned, way + RETONED)):
+        asked = [(0, np.ones(len(pairs), np.bool_)), *((way, applies(pairs)) for way, applies in ways.items())]
+        for turned in (0, MIRRORED) if self._mirrored else (0,):
+            for how, which in ((turned + way, which) for way, which in asked):
                 links = np.insert(upright[which], 2, how, axis=1)
                 least[which] = np.minimum(least[which], self(links)[0])
         return least
@@ -78,6 +85,9 @@ class Comparison:
         write_cached(pa.table([self._known, *self._figures], schema=_SCHEMA), self._cached)
 
     def _compared(self, places: Pairs) -> NDArray[np.float32]:
+        without = places[:, 2] & CLEARED != 0
+        places = places.copy()
+        places[without, :2] = self._cleared[places[without, :2]]
         compare = partial(_compare, limit=self._limit)
         figures = [np.empty((2, 0), np.float32)]
         for handed in parts(places, _HANDED):
@@ -92,7 +102,10 @@ class Comparison:
 
 
 def both_ends(pictures: Signatures, links: Pairs) -> tuple[Signatures, Signatures]:
-    """Return the pictures (N, H, W, 3) at both ends of links, mirrored and toned alike where the link says so."""
+    """Return the pictures (N, H, W, 3) at both ends of links, mirrored and toned alike where the link says so.
+
+    What CLEARED asks for is not to be made of small pictures: whoever has it names it by the link's ends.
+    """
     first, second = pictures[links[:, 0]], pictures[links[:, 1]]
     mirrored, retoned = links[:, 2] & MIRRORED != 0, links[:, 2] & RETONED != 0
     second[mirrored] = second[mirrored][:, :, ::-1]

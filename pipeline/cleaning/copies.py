@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.cleaning.cache import Cached
-from pipeline.cleaning.comparison import RETONED, Comparison, both_ends, parts
+from pipeline.cleaning.comparison import Comparison, Ways, both_ends, parts
 from pipeline.cleaning.duplicates import Flags, Rows, groups
 from pipeline.cleaning.hashing import Hashes, Pairs, close_pairs
 from pipeline.cleaning.inspect import read_signatures
@@ -38,7 +38,7 @@ def close_links(hashes: Hashes, mirrored: Hashes, radius: int) -> Pairs:
 def find_copies(
     measured: pa.Table,
     among: Rows,
-    retoned: Callable[[Pairs], Flags],
+    ways: Ways,
     cached: Cached,
     params: FilterParams,
     workers: Workers,
@@ -48,14 +48,14 @@ def find_copies(
     They are enough to connect all copies of one picture, and need not be all pairs of them.
 
     measured: MEASURED_SCHEMA; among: the positions of the images to look at, which are readable, int64 (N,), sorted;
-    retoned: which pairs are to be compared toned alike too; cached: where the images' measures and comparisons are. The
+    ways: in which further ways which pairs are compared; cached: where the images' measures and comparisons are. The
     Comparison returned knows those with a close hash and the same layout as another.
     """
     upright, mirrored = (measured[name].take(among).to_numpy() for name in ("phash", "phash_mirrored"))
     pairs = close_links(upright, mirrored if params.mirrored else mirrored[:0], params.hash_distance)
     pairs[:, :2] = among[pairs[:, :2]]
-    in_both_ways = pairs[retoned(pairs[:, :2])] + [0, 0, RETONED]
-    pairs = np.unique(np.concatenate([pairs, in_both_ways]), axis=0)
+    further = [pairs[applies(pairs[:, :2])] + [0, 0, way] for way, applies in ways.items()]
+    pairs = np.unique(np.concatenate([pairs, *further]), axis=0)
     layouts = _layouts(measured["layout"].combine_chunks())
     alike = [np.zeros(0, np.bool_)]
     for part in parts(pairs, _LAYOUTS):
@@ -65,11 +65,12 @@ def find_copies(
 
     candidates = np.unique(pairs[:, :2])
     images = measured.take(candidates)
-    signatures = _signatures(images, cached.measures, workers)
+    signatures, cleared = _signatures(images, cached.measures, workers)
     compare = Comparison(
         candidates,
         images["id"].to_pylist(),
         signatures,
+        cleared,
         cached.compared,
         params.mirrored,
         params.max_difference,
@@ -109,16 +110,21 @@ def _layouts(column: pa.FixedSizeBinaryArray) -> Signatures:
     return held[column.offset : column.offset + len(column)]
 
 
-def _signatures(images: pa.Table, cached: Mapping[str, Path], workers: Workers) -> Signatures:
-    """Return the signature of each of the images: uint8 (N, 32, 32, 3)."""
+def _signatures(images: pa.Table, cached: Mapping[str, Path], workers: Workers) -> tuple[Signatures, Rows]:
+    """Return the signatures of the images, uint8 (N + D, 32, 32, 3), and where in it each is without dots: int64 (N,).
+
+    The D last ones are without dots; an image that has none is there once.
+    """
     rows: Rows = images["row"].to_numpy()
     shards = images["shard"].combine_chunks().dictionary_encode()
     numbers = shards.indices.to_numpy()
     order = np.argsort(numbers, kind="stable")
     places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
     wanted = [(cached[shards[int(mine[0])].as_py()], rows[mine]) for mine in places]
-    signatures = np.zeros((len(rows), SIDE, SIDE, 3), np.uint8)
+    signatures, cleared = [np.zeros((len(rows), SIDE, SIDE, 3), np.uint8)], np.arange(len(rows))
     read = workers.map(read_signatures, wanted, label="filter: compare", sizes=[len(mine) for mine in places])
-    for mine, part in zip(places, read, strict=True):
-        signatures[mine] = part
-    return signatures
+    for mine, (part, without_dots, dotted) in zip(places, read, strict=True):
+        signatures[0][mine] = part
+        cleared[mine[dotted]] = np.arange(len(without_dots)) + sum(map(len, signatures))
+        signatures.append(without_dots)
+    return np.concatenate(signatures), cleared

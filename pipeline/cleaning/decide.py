@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.cleaning.cache import Cached
+from pipeline.cleaning.comparison import CLEARED, RETONED
 from pipeline.cleaning.copies import find_copies
 from pipeline.cleaning.duplicates import (
     Flags,
@@ -62,20 +65,22 @@ def decide(measured: pa.Table, cached: Cached, params: FilterParams, workers: Wo
 
     members = np.nonzero(readable & (kept | holdout))[0]
     originals = one_per_content(contents, members)
-    # With its tone repaired, a picture may be a face of the other split that it does not look like yet.
+    # With its tone repaired or its dots gone, a picture may be one of the other split that it does not look like yet.
     toned = np.isin(repairs, list(TONED_BY)) | (params.enabled and params.tone_all is not None)
+    dotted = (repairs == "impulse noise") | (params.enabled and params.denoise_all is not None)
 
     # An original stands for all of the same bytes, which may be in both splits: crops of two files may be alike.
     in_holdout, in_train = (
         np.isin(contents, contents[members[split]]) for split in (holdout[members], ~holdout[members])
     )
 
-    def retoned(some: Pairs) -> Flags:
+    def across(some: Pairs, changed: Flags) -> Flags:
         left, right = some.T
-        across = (in_holdout[left] & in_train[right]) | (in_train[left] & in_holdout[right])
-        return np.asarray(across & (toned[left] | toned[right]))
+        splits = (in_holdout[left] & in_train[right]) | (in_train[left] & in_holdout[right])
+        return np.asarray(splits & (changed[left] | changed[right]))
 
-    pairs, compare = find_copies(measured, originals, retoned, cached, params, workers)
+    ways = {RETONED: partial(across, changed=toned), CLEARED: partial(across, changed=dotted)}
+    pairs, compare = find_copies(measured, originals, ways, cached, params, workers)
     group = groups(len(measured), np.concatenate([pairs, same_content_pairs(contents, members)]))
     area, size = columns["width"] * columns["height"], measured["bytes"].to_numpy()
     champion = champions(group, holdout, kept, best_first(repairs, area, size, columns["blur"]))
@@ -89,7 +94,7 @@ def decide(measured: pa.Table, cached: Cached, params: FilterParams, workers: Wo
     original = np.full(contents.max(initial=-1) + 1, -1)
     original[contents[originals]] = originals
     ends = original[contents[np.stack([near, champion[near]], axis=1)]]
-    difference[near] = compare.smallest(ends, retoned(ends))
+    difference[near] = compare.smallest(ends, ways)
     compare.save()
 
     derived = {

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.cleaning.dct import shrink_noise
 from pipeline.cleaning.opponent import PLANE_RANGE, from_opponent, opponent_planes
+from pipeline.cleaning.views import extremes
 from pipeline.codec import Pixels
 from pipeline.params import Denoiser
 
@@ -32,12 +33,16 @@ def replace_impulses(pixels: Pixels) -> Pixels:
     other pixel stays as it is, which a plain median filter would not leave sharp. After Sun and Neuvo's switching
     median, "Detail-preserving median based filters in image processing" (1994).
     """
-    extreme = (pixels == 0).all(axis=2) | (pixels == 255).all(axis=2)
-    dots = extreme & (cv2.absdiff(pixels, cv2.medianBlur(pixels, 3)).max(axis=2) > 10)
+    black, white = (cv2.inRange(pixels, (level,) * 3, (level,) * 3) != 0 for level in (0, 255))
+    _, apart = extremes(np.asarray(cv2.absdiff(pixels, cv2.medianBlur(pixels, 3)), np.uint8))
+    dots = (black | white) & (apart > 10)
     rows, columns = np.nonzero(dots)
-    padded = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), mode="reflect").astype(np.float32)
-    padded[np.pad(dots, 1, mode="reflect")] = np.nan
-    around = np.stack([padded[rows + 1 + y, columns + 1 + x] for y, x in _NEIGHBOURS])
+    if not rows.size:
+        return pixels.copy()
+    padded, dotted = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), mode="reflect"), np.pad(dots, 1, mode="reflect")
+    places = [(rows + 1 + y, columns + 1 + x) for y, x in _NEIGHBOURS]
+    around = np.stack([padded[place] for place in places]).astype(np.float32)
+    around[np.stack([dotted[place] for place in places])] = np.nan
     # A dot among dots has no clean neighbour; the wider median sees past them.
     lost = np.isnan(around).all(axis=(0, 2))
     around[0, lost] = cv2.medianBlur(pixels, 5)[rows[lost], columns[lost]]

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.cleaning.cache import read_cached, require_code, write_cached
+from pipeline.cleaning.denoise import replace_impulses
 from pipeline.cleaning.hashing import phash, thumbnail
 from pipeline.cleaning.likeness import LAYOUT, SIDE, Signatures, layout, signature
 from pipeline.cleaning.measures import Measures, measure_seen
 from pipeline.cleaning.repair import Damaged, asked_of_all, finish, holds, repair
-from pipeline.cleaning.views import centre_square, luma, net_views
+from pipeline.cleaning.views import centre_square, luma, net_views, work_view
 from pipeline.codec import Pixels, decode_trusted, encode_png
 from pipeline.params import FilterParams
 from pipeline.records import CLEAN_SCHEMA, read_groups, read_rows, write_shard
@@ -39,7 +40,7 @@ MEASURED_SCHEMA = pa.schema(
 
 # What is cached of a shard: not its name, which may change while its bytes don't, and the signatures, which are too
 # large to be held for all images.
-_CACHED_SCHEMA = pa.schema([*list(MEASURED_SCHEMA)[1:], ("signature", pa.binary())])
+_CACHED_SCHEMA = pa.schema([*list(MEASURED_SCHEMA)[1:], ("signature", pa.binary()), ("cleared", pa.binary())])
 _MENDED_SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
@@ -116,22 +117,29 @@ def _measured(pictures: Sequence[Pixels], image_size: int, nc: int, params: Filt
     """Yield what is measured of each picture, columns of _CACHED_SCHEMA.
 
     Copies are told by what the net sees of them, the centre square, and of black and white ones the luma: cut or
-    coloured otherwise outside of that, two pictures are one face in training.
+    coloured otherwise outside of that, two pictures are one face in training. One with dots has a second signature, as
+    their repair would leave it: flat art has dots of its own, which go where a dotted copy of it is repaired.
     """
     net = net_views(pictures, image_size)
     measures = measure_seen(pictures, net, params)
     squares = [centre_square(pixels) for pixels in pictures]
     upright, mirrored = phash(np.stack([thumbnail(square) for square in squares]))
-    for square, view, numbers, *hashes in zip(squares, net, measures, upright.tolist(), mirrored.tolist(), strict=True):
+    for pixels, square, view, numbers, *hashes in zip(
+        pictures, squares, net, measures, upright.tolist(), mirrored.tolist(), strict=True
+    ):
         # The net's view is what signature() reduces the square to first.
         signed = signature(view if len(square) >= len(view) == 2 * SIDE else square)
         laid_out = layout(square)
+        cleared = None
+        if numbers.impulses > 0:
+            cleared = signature(replace_impulses(centre_square(work_view(pixels, params.work_side))))
         yield {
             **numbers._asdict(),
             "phash": hashes[0],
             "phash_mirrored": hashes[1],
             "layout": (laid_out if nc == 3 else _grey(laid_out)).tobytes(),
             "signature": (signed if nc == 3 else _grey(signed)).tobytes(),
+            "cleared": None if cleared is None else (cleared if nc == 3 else _grey(cleared)).tobytes(),
         }
 
 
@@ -140,14 +148,22 @@ def _grey(pixels: Pixels) -> Pixels:
     return np.repeat(luma(pixels)[:, :, None], 3, axis=2)
 
 
-def read_signatures(wanted: tuple[Path, NDArray[np.int64]]) -> Signatures:
-    """Return the signatures of those rows, int64 (N,), of a shard by its file of measures: uint8 (N, 32, 32, 3)."""
+def read_signatures(wanted: tuple[Path, NDArray[np.int64]]) -> tuple[Signatures, Signatures, NDArray[np.bool_]]:
+    """Return the signatures of those rows, int64 (N,), of a shard by its file of measures.
+
+    Three arrays: uint8 (N, 32, 32, 3) as they are; (D, 32, 32, 3) without their dots, of those that have some; and
+    which these are, bool (N,).
+    """
     cached, rows = wanted
-    table = pq.read_table(cached, columns=["row", "signature"], partitioning=None)
+    table = pq.read_table(cached, columns=["row", "signature", "cleared"], partitioning=None)
     order = np.argsort(table["row"].to_numpy())
-    places = order[np.searchsorted(table["row"].to_numpy(), rows, sorter=order)]
-    data = b"".join(table["signature"].take(places).to_pylist())
-    return np.frombuffer(data, np.uint8).reshape(-1, SIDE, SIDE, 3)
+    table = table.take(order[np.searchsorted(table["row"].to_numpy(), rows, sorter=order)])
+    dotted = table["cleared"].is_valid()
+    return (*(_pictures(column) for column in (table["signature"], table["cleared"].filter(dotted))), dotted.to_numpy())
+
+
+def _pictures(column: pa.ChunkedArray) -> Signatures:
+    return np.frombuffer(b"".join(column.to_pylist()), np.uint8).reshape(-1, SIDE, SIDE, 3)
 
 
 class CleanJob(NamedTuple):

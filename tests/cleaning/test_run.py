@@ -15,6 +15,7 @@ from pipeline.cleaning.run import filter_shards
 from pipeline.codec import decode, encode_png
 from pipeline.errors import StageError
 from pipeline.records import read_rows
+from pipeline.sources.builtin import draw
 from pipeline.workers import Workers, open_workers
 
 HERE = Workers()
@@ -75,6 +76,15 @@ def faded(pixels):
     return (pixels * 0.3 + 80).astype(np.uint8)
 
 
+def dotted(pixels, share=0.08):
+    """Return the picture under salt and pepper."""
+    rng = np.random.default_rng(0)
+    hit = rng.random(pixels.shape[:2]) < share
+    spoilt = pixels.copy()
+    spoilt[hit] = rng.choice(np.array([0, 255], np.uint8), (int(hit.sum()), 1))
+    return spoilt
+
+
 def grey(pixels):
     return np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
 
@@ -85,6 +95,8 @@ def grey(pixels):
     [
         pytest.param(taller, 3, "holdout twin", id="of which resize cuts the same square"),
         pytest.param(faded, 3, "holdout twin", id="which the repair of its tone makes the same"),
+        pytest.param(dotted, 3, "holdout twin", id="which the repair of its dots makes the same"),
+        pytest.param(dotted, 1, "holdout twin", id="and in black and white"),
         pytest.param(grey, 1, "holdout twin", id="which is the same without its colours"),
         pytest.param(grey, 3, None, id="in other colours"),
     ],
@@ -95,6 +107,18 @@ def test_what_training_would_see_of_the_holdout_is_a_twin(params, face, shard, c
     assert verdicts["reason"].to_pylist()[splits.index("train")] == reason
     assert verdicts["reason"].to_pylist().count(None) == (3 if reason is None else 2)
     assert all(difference is None or difference < 0.2 for difference in verdicts["difference"].to_pylist())
+
+
+@pytest.mark.parametrize("share", [0.02, 0.08])
+def test_of_flat_art_with_dots_of_its_own_a_dotted_copy_is_told_and_no_stranger(params, shard, share):
+    """Which the repair takes out with the others: both are compared without."""
+    held, strangers = ([draw(3, first + number, 96) for number in range(20)] for first in (0, 20))
+    pictures = [*held, *(dotted(one, share) for one in (*held, *strangers))]
+    verdicts, _ = run(shard(pictures, ["holdout"] * 20 + ["train"] * 40), params)
+    copies, others = (verdicts["reason"].to_pylist()[start : start + 20] for start in (20, 40))
+    assert verdicts["repair"].to_pylist()[40:] == ["impulse noise"] * 20
+    assert copies.count("holdout twin") >= 16, "compared as they are 13 and 5"
+    assert others == [None] * 20
 
 
 def test_two_damaged_copies_across_the_splits_are_compared_as_they_are_too(params, face, shard):
