@@ -27,8 +27,8 @@ FACES, COLUMNS = 64, 8
 NO_FIGURES = frozenset({"n_generated", "seconds", "img_per_s"})
 # At what settings figures compare at all, and which ones tell other faces where the holdout's own digest is not known.
 MEASURED_BY = ("evaluate.n_generated", "evaluate.n_real", "evaluate.nearest_k", "evaluate.copied_percentile")
-HELD_OUT_BY = ("dataroot", "image_size", "nc", "crawl.")
-# Of those, what says how fast and how patiently to ask, and not for what.
+HELD_OUT_BY, IMPORTED_BY = ("image_size", "nc"), ("dataroot", "crawl.")
+# Of the last, what says how fast and how patiently to ask, and not for what.
 FETCHED_BY = {
     *("crawl.timeout", "crawl.retries", "crawl.backoff", "crawl.max_wait", "crawl.dead_after", "crawl.min_success"),
     *("crawl.delay", "crawl.per_host", "crawl.concurrency", "crawl.user_agent"),
@@ -90,7 +90,8 @@ def cautions(left: Results, right: Results) -> list[Caution]:
     holdouts, imported = {left.holdout, right.holdout}, [left.imported, right.imported]
     of_one_import = None not in imported and imported[0] == imported[1]
     kinds: list[tuple[tuple[str, ...], str]] = [(MEASURED_BY, "measured otherwise")]
-    kinds += [(HELD_OUT_BY, "measured against other faces")] if None in holdouts and not of_one_import else []
+    if None in holdouts:
+        kinds.append((HELD_OUT_BY + IMPORTED_BY * (not of_one_import), "measured against other faces"))
     for keys, says in kinds:
         changed = [
             f"{key} {' and '.join(values)}"

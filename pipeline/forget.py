@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,9 +29,11 @@ from pipeline.sources.urls import plain_url
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.entities.paged_list import PagedList
+
+Entry = TypeVar("Entry")
 
 # By these inputs it is told whether a stage's pages, grids or weights may hold an image; the other stages log none.
 READS = {"filter": "data/raw", "train": "data/faces/train.npy", "evaluate": "data/faces"}
@@ -66,7 +68,7 @@ def forget(names: Sequence[str]) -> str:
     """
     require_project()
     repo = _repo()
-    runs, away = _runs()
+    runs, versions, models, away = _known_to_mlflow()
     urls, ids = _whole(names, _read_by_filters(runs, repo))
     invocations = list(_invocations(runs, ids, repo))
     here = _has(INDEX, ids, TO_TRAIN_ON) if INDEX.exists() else None
@@ -81,16 +83,16 @@ def forget(names: Sequence[str]) -> str:
         f"{removed} files removed from {store_folder()}",
     ]
     if away:
-        raise StoreError("\n".join([*lines, f"who has seen them is not known, {away}; run this again when it does"]))
+        raise StoreError("\n".join([*lines, f"who has seen them is not known: {away}; run this again after that"]))
     if not ids:
         since = UNSEEN if urls <= set(added) else " any more; what was said when they were taken down may still hold."
         return "\n".join([*lines, f"No bytes are known under these URLs{since}"])
     learners = {run_id for one in invocations if one.learnt is not False for run_id in one.run_ids}
-    with open_store() as (client, experiment_id):
-        versions = [one for one in client.search_model_versions() if one.run_id in learners]
-        models = _logged_models(client, experiment_id, learners)
+    # Models hold the files, whether a version names them still or not.
+    held = [model.model_id for model in models if model.source_run_id in learners]
+    named = [version for version in versions if version.run_id in learners]
     lines += _models(invocations, here)
-    return "\n".join([*lines, "", *_copies(invocations, versions, models, repo)])
+    return "\n".join([*lines, "", *_copies(invocations, named, held, repo)])
 
 
 def _whole(names: Sequence[str], cached: Sequence[Path]) -> tuple[set[str], set[str]]:
@@ -165,20 +167,31 @@ def _repo() -> Repo | None:
         return None
 
 
-def _runs() -> tuple[list[Run], StoreError | None]:
-    """Return all runs, those in MLflow's bin too, and the fault where it does not tell them."""
+def _known_to_mlflow() -> tuple[list[Run], list[ModelVersion], list[LoggedModel], StoreError | None]:
+    """Return all runs, those in MLflow's bin too, registered versions and models; the fault where it tells none."""
     from mlflow.entities import ViewType
 
-    runs: list[Run] = []
-    token: str | None = ""
     try:
         with open_store() as (client, experiment_id):
-            while token is not None:
-                page = client.search_runs([experiment_id], run_view_type=ViewType.ALL, page_token=token or None)
-                runs, token = runs + list(page), page.token or None
+
+            def runs(token: str | None) -> PagedList[Run]:
+                return client.search_runs([experiment_id], run_view_type=ViewType.ALL, page_token=token)
+
+            def models(token: str | None) -> PagedList[LoggedModel]:
+                return client.search_logged_models([experiment_id], page_token=token)
+
+            return _all_pages(runs), list(client.search_model_versions()), _all_pages(models), None
     except StoreError as fault:
-        return [], fault
-    return runs, None
+        return [], [], [], fault
+
+
+def _all_pages(page_of: Callable[[str | None], PagedList[Entry]]) -> list[Entry]:
+    found: list[Entry] = []
+    token: str | None = ""
+    while token is not None:
+        page = page_of(token or None)
+        found, token = found + list(page), page.token or None
+    return found
 
 
 def _invocations(runs: Sequence[Run], ids: set[str], repo: Repo | None) -> Iterator[Invocation]:
@@ -234,25 +247,15 @@ def _cached_tables(digest: str, repo: Repo | None) -> list[Path] | None:
     try:
         listed = json.loads(Path(place(digest)).read_text(encoding="utf-8"))
         return [Path(place(one["md5"])) for one in listed if one["relpath"].endswith(".parquet")]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or one that is damaged
         return None
 
 
 def _has(table: Path, ids: set[str], which: pc.Expression | None) -> bool:
     meant = pc.field("id").isin(pa.array(sorted(ids), pa.string()))  # typed where there are none, too
     with open_shard(table):  # which says so where it is damaged
-        return bool(pq.read_table(table, columns=["id"], filters=meant if which is None else meant & which).num_rows)
-
-
-def _logged_models(client: MlflowClient, experiment_id: str, run_ids: Set[str]) -> list[str]:
-    """Return the ids of the models of these runs, which hold the files, whether a version names them still or not."""
-    found: list[str] = []
-    token: str | None = ""
-    while token is not None:
-        page = client.search_logged_models([experiment_id], page_token=token or None)
-        found += [model.model_id for model in page if model.source_run_id in run_ids]
-        token = page.token or None
-    return found
+        which = meant if which is None else meant & which
+        return bool(pq.read_table(table, columns=["id"], filters=which, page_checksum_verification=True).num_rows)
 
 
 def _models(invocations: Sequence[Invocation], here: bool | None) -> list[str]:

@@ -87,7 +87,7 @@ def _experiment_id(client: MlflowClient) -> str:
     # Of a server, the artifact store is the server's choice. For a database MLflow would take the working directory,
     # which may be a temporary checkout's.
     uri = tracking_uri()
-    location = _artifacts() if "://" not in uri or uri.startswith(DATABASES) else None
+    location = _artifacts() if uri.startswith(DATABASES) else None
     return str(client.create_experiment(EXPERIMENT, artifact_location=location))
 
 

@@ -102,6 +102,8 @@ def test_other_imports_do_not_compare_whatever_the_filter() -> None:
     assert cautions(left, right._replace(imported="A")) == []
     same = right._replace(imported="A", params=PARAMS | {"crawl.holdout_fraction": "0.4", "dataroot": "elsewhere"})
     assert cautions(left, same) == [], "by whatever settings, these are the files"
+    smaller = left._replace(imported="A", params=PARAMS | {"image_size": "64"})
+    assert len(cautions(smaller, smaller._replace(params=PARAMS | {"image_size": "32"}))) == 1
 
 
 def test_one_raw_holdout_is_what_figures_need_to_compare() -> None:

@@ -219,17 +219,21 @@ def test_a_url_that_nothing_is_known_of(ids: list[str], tmp_path: Path) -> None:
         assert "any more; what was said when they were taken down may still hold" in forget(again)
 
 
-@pytest.mark.parametrize("damaged", ["shard", "list", "gone"])
+@pytest.mark.parametrize("damaged", ["shard", "a bit of an id", "list", "list of other things", "gone"])
 def test_what_dvcs_cache_has_damaged_is_not_known_and_keeps_nothing_in(
     ids: list[str], tmp_path: Path, damaged: str
 ) -> None:
-    shard = filtered(tmp_path, ids)
+    shard = filtered(tmp_path, ids * 40)
     write_shard(paths.RAW / "00000.parquet", iter([{"id": ids[2]}]), RAW_SCHEMA)
     (listed,) = tmp_path.glob(".dvc/cache/files/md5/*/*.dir")
     for file in (shard, listed):
         file.chmod(0o600)
     if damaged == "shard":
         shard.write_bytes(b"PAR1" * 9)
+    elif damaged == "a bit of an id":  # of all of them
+        shard.write_bytes(shard.read_bytes().replace(ids[0].encode(), b"x" + ids[0].encode()[1:]))
+    elif damaged == "list of other things":
+        listed.write_text('[{"relpath": null}]')
     elif damaged == "list":
         listed.write_text('[{"relpath": "0.parquet"}]')
     else:
@@ -241,7 +245,7 @@ def test_what_dvcs_cache_has_damaged_is_not_known_and_keeps_nothing_in(
 
 def test_with_mlflow_away_images_are_out_all_the_same(ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(StoreError, match=r"(?s)3 more in .*who has seen them is not known, .*does not answer"):
+    with pytest.raises(StoreError, match=r"(?s)3 more in .*who has seen them is not known: .*does not answer"):
         forget([URLS[0]])
     assert read_takedown(paths.TAKEDOWN).ids == {ids[0]}
     assert not (store_folder() / "objects" / ids[0][:2] / ids[0]).exists()

@@ -55,9 +55,10 @@ def mended_file(folder: Path, digest: str, image_size: int, params: FilterParams
     return _file(folder, "mended", digest, {"image_size": image_size, **settings})
 
 
-def compared_file(folder: Path, digests: Sequence[str], nc: int, max_difference: float) -> Path:
+def compared_file(folder: Path, digests: Sequence[str], nc: int, params: FilterParams) -> Path:
     """Return where the comparisons between pictures of the shards with those digests belong."""
-    return _file(folder, "compared", "".join(digests), {"nc": nc, "max_difference": max_difference})
+    settings = params.model_dump(include={*MEASURED_BY, "max_difference"})
+    return _file(folder, "compared", "".join(digests), {"nc": nc, **settings})
 
 
 def read_cached(path: Path, schema: pa.Schema) -> pa.Table | None:

@@ -121,10 +121,12 @@ def _signatures(images: pa.Table, cached: Mapping[str, Path], workers: Workers) 
     order = np.argsort(numbers, kind="stable")
     places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
     wanted = [(cached[shards[int(mine[0])].as_py()], rows[mine]) for mine in places]
-    signatures, cleared = [np.zeros((len(rows), SIDE, SIDE, 3), np.uint8)], np.arange(len(rows))
+    # As large as it may become: memory is taken for what is written alone.
+    signatures, cleared, count = np.zeros((2 * len(rows), SIDE, SIDE, 3), np.uint8), np.arange(len(rows)), len(rows)
     read = workers.map(read_signatures, wanted, label="filter: compare", sizes=[len(mine) for mine in places])
     for mine, (part, without_dots, dotted) in zip(places, read, strict=True):
-        signatures[0][mine] = part
-        cleared[mine[dotted]] = np.arange(len(without_dots)) + sum(map(len, signatures))
-        signatures.append(without_dots)
-    return np.concatenate(signatures), cleared
+        signatures[mine] = part
+        ends = count + len(without_dots)
+        signatures[count:ends], cleared[mine[dotted]] = without_dots, np.arange(count, ends)
+        count = ends
+    return signatures[:count], cleared

@@ -67,7 +67,7 @@ def decide(measured: pa.Table, cached: Cached, params: FilterParams, workers: Wo
     originals = one_per_content(contents, members)
     # With its tone repaired or its dots gone, a picture may be one of the other split that it does not look like yet.
     toned = np.isin(repairs, list(TONED_BY)) | (params.enabled and params.tone_all is not None)
-    dotted = (repairs == "impulse noise") | (params.enabled and params.denoise_all is not None)
+    dotted = (repairs == "impulse noise") | (params.enabled and params.denoise_all == "median")
 
     # An original stands for all of the same bytes, which may be in both splits: crops of two files may be alike.
     in_holdout, in_train = (

@@ -33,7 +33,7 @@ def filter_shards(
     digests = dict(zip(shards, workers.map(file_digest, shards, label="filter: look up", sizes=sizes), strict=True))
     cache = cache.absolute()
     measures = {shard: measures_file(cache, digests[shard], image_size, nc, params) for shard in shards}
-    compared = compared_file(cache, list(digests.values()), nc, params.max_difference)
+    compared = compared_file(cache, list(digests.values()), nc, params)
     jobs = [MeasureJob(shard, measures[shard], CODE) for shard in shards]
     measuring = workers.map(
         partial(measure_shard, image_size=image_size, nc=nc, params=params), jobs, label="filter: measure", sizes=sizes

@@ -113,12 +113,26 @@ def test_what_training_would_see_of_the_holdout_is_a_twin(params, face, shard, c
 def test_of_flat_art_with_dots_of_its_own_a_dotted_copy_is_told_and_no_stranger(params, shard, share):
     """Which the repair takes out with the others: both are compared without."""
     held, strangers = ([draw(3, first + number, 96) for number in range(20)] for first in (0, 20))
-    pictures = [*held, *(dotted(one, share) for one in (*held, *strangers))]
-    verdicts, _ = run(shard(pictures, ["holdout"] * 20 + ["train"] * 40), params)
+    shard(held, ["holdout"] * 20, "0")
+    shard([dotted(one, share) for one in held], name="1", first=20)
+    verdicts, _ = run(shard([dotted(one, share) for one in strangers], name="2", first=40), params)
     copies, others = (verdicts["reason"].to_pylist()[start : start + 20] for start in (20, 40))
     assert verdicts["repair"].to_pylist()[40:] == ["impulse noise"] * 20
     assert copies.count("holdout twin") >= 16, "compared as they are 13 and 5"
     assert others == [None] * 20
+
+
+def test_dots_are_taken_out_at_the_size_at_which_repairs_are_made(params, shard):
+    """And what was compared at another size is compared anew."""
+    held = [draw(3, number, 192) for number in range(20)]
+    copies = [dotted(np.asarray(cv2.resize(one, (96, 96), interpolation=cv2.INTER_AREA), np.uint8)) for one in held]
+    raw = shard([*held, *copies], ["holdout"] * 20 + ["train"] * 20)
+    before, _ = run(raw, params, work_side=128)
+    after, _ = run(raw, params, work_side=256)
+    shutil.rmtree(raw.parent / "cache")
+    anew, _ = run(raw, params, work_side=256)
+    assert after == anew
+    assert after["reason"] != before["reason"]
 
 
 def test_two_damaged_copies_across_the_splits_are_compared_as_they_are_too(params, face, shard):
