@@ -22,6 +22,7 @@ from pipeline.tracking import STUDY_VARIABLE
 
 LOGS = Path("studies")  # in paths.state_dir()
 PATIENCE = 30.0  # seconds for an experiment to begin, which may wait for dvc's lock
+_DVC = (sys.executable, "-m", "pipeline.exp_run")
 
 # What dvc says when it is done with the main checkout and at work in the temporary one.
 _BEGUN = re.compile(r"(Running stage|Stage) '")
@@ -114,12 +115,12 @@ class Experimenter:
 
         Raises StageError where it failed, after close(), and where what the name says is no longer what is there.
         """
-        command = ["dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", name]
+        command = [*_DVC, "--wait-for-lock", "exp", "run", "--temp", "--name", name]
         for key, value in settings.items():
             command += ["--set-param", f"{key}={value}"]
         log = paths.state_dir() / LOGS / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        # One at a time begins: dvc stashes an experiment in the main checkout, and then takes the first that it finds.
+        # One at a time begins: dvc stashes the user's changes meanwhile, and an experiment by its place in git's stash.
         with self._starting:
             if self._closed:  # and the log that an earlier failure left stays
                 raise StageError("stopped")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,7 @@ from pipeline import paths
 from pipeline.errors import ParamsError, StageError, StoreError
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import HIDDEN, printable, without_credentials, without_secrets
-from pipeline.mlflow_store import SERVERS, open_store, tracking_uri
+from pipeline.mlflow_store import SERVERS, all_pages, open_store, tracking_uri
 from pipeline.params import require_project
 from pipeline.records import open_shard, read_rows, shard_paths
 from pipeline.sources.crawler import open_store as open_crawl_store
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.store.entities.paged_list import PagedList
-
-Entry = TypeVar("Entry")
 
 # By these inputs it is told whether a stage's pages, grids or weights may hold an image; the other stages log none.
 READS = {"filter": "data/raw", "train": "data/faces/train.npy", "evaluate": "data/faces"}
@@ -180,18 +178,9 @@ def _known_to_mlflow() -> tuple[list[Run], list[ModelVersion], list[LoggedModel]
             def models(token: str | None) -> PagedList[LoggedModel]:
                 return client.search_logged_models([experiment_id], page_token=token)
 
-            return _all_pages(runs), list(client.search_model_versions()), _all_pages(models), None
+            return all_pages(runs), list(client.search_model_versions()), all_pages(models), None
     except StoreError as fault:
         return [], [], [], fault
-
-
-def _all_pages(page_of: Callable[[str | None], PagedList[Entry]]) -> list[Entry]:
-    found: list[Entry] = []
-    token: str | None = ""
-    while token is not None:
-        page = page_of(token or None)
-        found, token = found + list(page), page.token or None
-    return found
 
 
 def _invocations(runs: Sequence[Run], ids: set[str], repo: Repo | None) -> Iterator[Invocation]:

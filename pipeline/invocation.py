@@ -34,7 +34,7 @@ def _is_dvc(process: psutil.Process) -> bool:
         words = process.cmdline()[:3]
     except psutil.Error:
         return False
-    return any(Path(word).name in ("dvc", "dvc.exe") for word in words)
+    return any(Path(word).name in ("dvc", "dvc.exe", "pipeline.exp_run") for word in words)
 
 
 def process_key(process: psutil.Process) -> str:

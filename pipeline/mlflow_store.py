@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
@@ -19,6 +19,9 @@ from pipeline.params import require_project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.store.entities.paged_list import PagedList
+
+Entry = TypeVar("Entry")
 
 EXPERIMENT = "anime-dcgan"
 
@@ -72,8 +75,10 @@ def _make_whole(database: Path) -> None:
         os.link(beside, database)  # a rename would take the place of what another checkout has made in the meantime
     except FileExistsError:
         pass
+    except OSError:  # exFAT, among others, has no hard links
+        beside.rename(database)
     finally:
-        beside.unlink()
+        beside.unlink(missing_ok=True)
 
 
 def _experiment_id(client: MlflowClient) -> str:
@@ -132,3 +137,13 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
             yield client, experiment_id
         except MlflowException as fault:
             raise StoreError(f"the MLflow store {shown(tracking_uri())} says: {explain(fault)}") from None
+
+
+def all_pages(page_of: Callable[[str | None], PagedList[Entry]]) -> list[Entry]:
+    """Return all that a search of MLflow finds; page_of: the search, by the token of a page, None for the first."""
+    found: list[Entry] = []
+    token: str | None = ""
+    while token is not None:
+        page = page_of(token or None)
+        found, token = found + list(page), page.token or None
+    return found

@@ -17,7 +17,7 @@ from pipeline.dvc_cache import cached_file
 from pipeline.errors import ParamsError, StageError
 from pipeline.faces import SUMS
 from pipeline.lineage import METRICS_CODE_TAG, settings, stage_runs
-from pipeline.mlflow_store import open_store
+from pipeline.mlflow_store import all_pages, open_store
 from pipeline.params import flatten, read_yaml
 
 if TYPE_CHECKING:
@@ -223,11 +223,7 @@ def _of_run(name: str, folder: Path) -> Results | None:
 
 def _find_run(client: MlflowClient, experiment_id: str, name: str) -> Run | None:
     """Return the invocation's run of that name or id; ParamsError where several fit."""
-    runs: list[Any] = []
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs([experiment_id], "tags.kind = 'invocation'", page_token=token or None)
-        runs, token = runs + list(page), page.token or None
+    runs = all_pages(lambda at: client.search_runs([experiment_id], "tags.kind = 'invocation'", page_token=at))
     fitting = [run for run in runs if run.info.run_name == name] or [
         run for run in runs if len(name) >= SHORTEST and run.info.run_id.startswith(name)
     ]

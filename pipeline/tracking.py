@@ -264,13 +264,16 @@ def mark_dead_runs(client: MlflowClient, experiment_id: str) -> None:
 
 
 def _open_parent(client: MlflowClient, experiment_id: str, common: dict[str, str]) -> str:
-    """Return the invocation's run, set RUNNING: the one that an earlier stage made, or a new one."""
+    """Return the invocation's run, set RUNNING: the one that an earlier stage made, or a new one.
+
+    One process of `dvc exp run --temp` may have several, because it goes on with the experiments that others stashed.
+    """
     key = invocation.process_key(invocation.invocation())
-    own = f"tags.{PROCESS_TAG} = '{key}' and tags.kind = 'invocation'"
-    if found := client.search_runs([experiment_id], own, max_results=1):
-        parent_id = str(found[0].info.run_id)
-        client.update_run(parent_id, status="RUNNING")
-        return parent_id
+    made_here = f"tags.{PROCESS_TAG} = '{key}' and tags.kind = 'invocation'"
+    for run in client.search_runs([experiment_id], made_here):
+        if run.data.tags["dvc_exp"] == common["dvc_exp"]:
+            client.update_run(run.info.run_id, status="RUNNING")
+            return str(run.info.run_id)
     name = invocation.experiment_name() or time.strftime("repro-%Y%m%d-%H%M%S")
     tags = {**common, PROCESS_TAG: key, "kind": "invocation"}
     return str(client.create_run(experiment_id, tags=tags, run_name=name).info.run_id)

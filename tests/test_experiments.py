@@ -51,12 +51,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def act(project: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    dvc = project / "bin/dvc"
-    dvc.parent.mkdir()
+    dvc = project / "dvc"
     dvc.write_text(f"#!/bin/bash\n{script}\n")
     dvc.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{dvc.parent}{os.pathsep}{os.environ['PATH']}"}
-    monkeypatch.setattr(experiments, "_environment", lambda: environment)
+    monkeypatch.setattr(experiments, "_DVC", (str(dvc),))
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,19 @@ def test_a_store_that_another_checkout_has_made_meanwhile_stays(
     assert [path.name for path in tmp_path.glob("*shared*")] == ["shared.db"]
 
 
+def test_a_disk_without_hard_links_takes_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*of: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", *of)  # as exFAT says it
+
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+    monkeypatch.setattr(os, "link", refuse)
+    with open_store() as (client, experiment_id):
+        assert client.get_experiment(experiment_id).name == "anime-dcgan"
+    assert [path.name for path in tmp_path.glob("*shared*")] == ["shared.db"]
+
+
 def test_a_databases_files_lie_in_the_main_checkout_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow would take the temporary checkout, which DVC deletes, for all runs to come."""
     temporary = tmp_path / ".dvc/tmp/exps/standalone/tmp1"
@@ -306,3 +319,16 @@ def test_an_interrupt_before_a_stage_has_begun_ends_its_run(
     newest = runs("tags.stage = 'filter'")[0]
     assert newest.info.status == "KILLED"
     assert runs(f"attributes.run_id = '{newest.data.tags['mlflow.parentRunId']}'")[0].info.status == "KILLED"
+
+
+def test_experiments_of_one_process_have_a_parent_each(
+    project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parents = []
+    for name in ("brave-fox", "shy-owl", "brave-fox"):
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        with stage_run("train", params) as run:
+            parents.append(run.parent_id)
+    assert parents[0] == parents[2] != parents[1]
+    with open_store() as (client, _):
+        assert [client.get_run(parent).info.run_name for parent in parents[:2]] == ["brave-fox", "shy-owl"]

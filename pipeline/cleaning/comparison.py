@@ -104,7 +104,7 @@ class Comparison:
 def both_ends(pictures: Signatures, links: Pairs) -> tuple[Signatures, Signatures]:
     """Return the pictures (N, H, W, 3) at both ends of links, mirrored and toned alike where the link says so.
 
-    What CLEARED asks for is not to be made of small pictures: whoever has it names it by the link's ends.
+    Dots are not taken off them: a link that is CLEARED is to name pictures without.
     """
     first, second = pictures[links[:, 0]], pictures[links[:, 1]]
     mirrored, retoned = links[:, 2] & MIRRORED != 0, links[:, 2] & RETONED != 0

@@ -25,7 +25,7 @@ MOST = 2000  # faces of a set: a share's error is about one per cent
 
 
 class Beliefs(NamedTuple):
-    """Of training, of holdout and of generated faces: (N,), (M,) and (K,)."""
+    """netD's logits, float64, of training, of holdout and of generated faces: (N,), (M,) and (K,)."""
 
     train: Doubles
     holdout: Doubles
