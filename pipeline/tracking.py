@@ -7,17 +7,17 @@ takes seconds to import, so it is imported when the first run is opened, not wit
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import invocation, lineage
+from pipeline.backlog import Backlog
 from pipeline.codec import Pixels
 from pipeline.inputs import Inputs
 from pipeline.lineage import PARENT_TAG
@@ -39,13 +39,6 @@ STUDY_VARIABLE = "PIPELINE_STUDY"
 CURVES = ("lossD", "lossG", "quick_kid")
 ROWS_AT_ONCE = 50  # MLflow takes 1,000 figures in a call
 
-# Each try costs MLflow's own patience with a server that is away, up to half a minute. So after a fault the store is
-# left alone for a while, and faults may take so many seconds in a row, and at a stage's end.
-AWAY_SECONDS = 300.0
-PATIENCE = 1.0
-LAST_PATIENCE = 60.0
-LATER = "the work goes on, and this is tried again"
-
 
 class Opened(NamedTuple):
     """A stage's run and its invocation's, and where they are."""
@@ -66,9 +59,8 @@ class StageRun:
     def __init__(self, stage: str, params: Params) -> None:
         self._stage = stage
         self._params = params
-        self._missed: list[tuple[str, Callable[[], object]]] = []
-        self._next_try = 0.0
         self._opened: Opened | None = None
+        self._backlog = Backlog(self._open)
 
     @property
     def run_id(self) -> str:
@@ -99,17 +91,17 @@ class StageRun:
             if not self._client.get_run(self.parent_id).data.params:
                 self._client.log_batch(self.parent_id, params=_params(flat))
 
-        self._log("settings", log)
+        self._backlog.add("settings", log)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log figures in one batch; step is the x of their curves."""
         points = _points([(key, value, step or 0) for key, value in metrics.items()])
-        self._log("figures", lambda: self._client.log_batch(self.run_id, metrics=points))
+        self._backlog.add("figures", lambda: self._client.log_batch(self.run_id, metrics=points))
 
     def log_parent_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log headline figures onto the invocation's run, where the UI compares experiments."""
         points = _points([(key, value, 0) for key, value in metrics.items()])
-        self._log("headline figures", lambda: self._client.log_batch(self.parent_id, metrics=points))
+        self._backlog.add("headline figures", lambda: self._client.log_batch(self.parent_id, metrics=points))
 
     def log_rows(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Log the points of curves: figures by name, at the step under the name `step`.
@@ -119,25 +111,25 @@ class StageRun:
         for start in range(0, len(rows), ROWS_AT_ONCE):
             batch = rows[start : start + ROWS_AT_ONCE]
             found = [(key, value, int(row["step"])) for row in batch for key, value in row.items() if key != "step"]
-            self._log("curves", partial(self._log_points, _points(found)))
+            self._backlog.add("curves", partial(self._log_points, _points(found)))
 
     def log_image(self, pixels: Pixels, key: str, step: int) -> None:
         """Log RGB uint8 (H, W, 3) under a key and a step, for the image grid.
 
         Samples go to the parent too, where experiments are compared, as `train samples` and `evaluate samples`.
         """
-        self._log(key, lambda: self._client.log_image(self.run_id, pixels, key=key, step=step))
+        self._backlog.add(key, lambda: self._client.log_image(self.run_id, pixels, key=key, step=step))
         if key == SAMPLES:
             name = f"{self._stage} {key}"
-            self._log(name, lambda: self._client.log_image(self.parent_id, pixels, key=name, step=step))
+            self._backlog.add(name, lambda: self._client.log_image(self.parent_id, pixels, key=name, step=step))
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Log a file into a folder of the run's artifacts ("" is the top)."""
-        self._log(str(path), lambda: self._client.log_artifact(self.run_id, str(path), folder or None))
+        self._backlog.add(str(path), lambda: self._client.log_artifact(self.run_id, str(path), folder or None))
 
     def log_input(self, name: str, digest: str) -> None:
         """Log a data set that the stage reads, by name and digest."""
-        self._log(name, lambda: self._log_inputs({without_secrets(name): digest}))
+        self._backlog.add(name, lambda: self._log_inputs({without_secrets(name): digest}))
 
     def show_skipped(self) -> None:
         """Show in the parent what the stages before this one left that DVC had no need to run."""
@@ -145,7 +137,7 @@ class StageRun:
         def show() -> None:
             lineage.show_skipped(self._client, self._open_run.experiment_id, self._stage, self.parent_id)
 
-        self._log("what was skipped", show)
+        self._backlog.add("what was skipped", show)
 
     def show_results(self) -> None:
         """Show in the parent what this stage, which did its work, left."""
@@ -153,7 +145,7 @@ class StageRun:
         def show() -> None:
             lineage.show_results(self._client, self._stage, self.run_id, self.parent_id)
 
-        self._log("headline figures", show)
+        self._backlog.add("headline figures", show)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tag the stage's run and its parent."""
@@ -163,7 +155,7 @@ class StageRun:
                 for key, value in tags.items():
                     self._client.set_tag(run_id, key, value)
 
-        self._log("tags", tag)
+        self._backlog.add("tags", tag)
 
     @contextmanager
     def watch_system(self) -> Iterator[None]:
@@ -188,14 +180,9 @@ class StageRun:
 
         What the store has not taken until then is tried a last time, and named where it is lost.
         """
-        self._log("the end of the run", lambda: self._client.set_terminated(self.run_id, status))
-        self._log("the end of the invocation", lambda: self._client.set_terminated(self.parent_id, status))
-        if not self._missed:
-            return
-        self._catch_up(LAST_PATIENCE)
-        lacking = ", ".join(dict.fromkeys(what for what, _ in self._missed))
-        told = f"warning: MLflow lacks {lacking}; the figures are in metrics/ and plots/"
-        print(told if lacking else "MLflow has all by now that it did not take before", file=sys.stderr)
+        self._backlog.add("the end of the run", lambda: self._client.set_terminated(self.run_id, status))
+        self._backlog.add("the end of the invocation", lambda: self._client.set_terminated(self.parent_id, status))
+        self._backlog.finish()
 
     def _log_points(self, points: Sequence[Metric]) -> None:
         from mlflow.entities import Metric
@@ -211,33 +198,8 @@ class StageRun:
         datasets = [Dataset(name, digest[:36], "local", name) for name, digest in digests.items()]
         self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset) for dataset in datasets])
 
-    def _log(self, what: str, log: Callable[[], object]) -> None:
-        """Log something now or, where the store is away, later."""
-        self._missed.append((what, log))
-        if time.monotonic() >= self._next_try:
-            self._catch_up(PATIENCE)
-
-    def _catch_up(self, patience: float) -> None:
-        """Log what is to be logged, until faults have taken so many seconds; what met a fault goes to the end."""
-        due, self._missed, lost = self._missed, [], 0.0
-        try:
-            while due and lost <= patience:
-                what, log = due[0]
-                began = time.monotonic()
-                try:
-                    if self._opened is None:
-                        self._opened = _open_run(self._stage)
-                    log()
-                except Exception as fault:  # the store may be a server that is away, a full disk, a locked database
-                    if not lost:
-                        print(f"warning: MLflow did not take {what}: {explain(fault)}; {LATER}", file=sys.stderr)
-                    self._missed.append((what, log))
-                    self._next_try = time.monotonic() + AWAY_SECONDS
-                    # Without a run nothing can be logged.
-                    lost += time.monotonic() - began if self._opened else math.inf
-                del due[0]
-        finally:  # Ctrl-C leaves the rest to the end too
-            self._missed = due + self._missed
+    def _open(self) -> None:
+        self._opened = _open_run(self._stage)
 
 
 def _points(figures: Iterable[tuple[str, float, int]]) -> list[Metric]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import tracking
+from pipeline import backlog
 from pipeline.mlflow_store import open_store
 from pipeline.params import Params
 from pipeline.tracking import StageRun, stage_run
@@ -157,7 +157,7 @@ def test_the_store_is_left_alone_for_a_while_after_a_fault(
             run.log_metrics({"b": 1.0}, step)
         assert time.monotonic() - began < 1
         server.mode = "well"
-        monkeypatch.setattr(run, "_next_try", time.monotonic())
+        monkeypatch.setattr(run._backlog, "_next_try", time.monotonic())
         run.log_metrics({"c": 1.0})
         with open_store() as (client, _):
             assert client.get_run(run.run_id).data.metrics == {"a": 1.0, "b": 1.0, "c": 1.0}
@@ -240,7 +240,7 @@ def test_artifacts_that_cannot_be_written_cost_themselves_alone(
 def test_a_password_in_the_address_is_not_shown(
     project: Path, params: Params, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "LAST_PATIENCE", 0.0)
+    monkeypatch.setattr(backlog, "LAST_PATIENCE", 0.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@127.0.0.1:9")
     with stage_run("train", params):
