@@ -13,6 +13,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.errors import ParamsError, StageError
 from pipeline.invocation import dvc_stages
+from pipeline.messages import shown
 from pipeline.params import flatten, read_yaml
 
 DATAROOT = "${dataroot}"  # as dvc.yaml has it
@@ -62,7 +63,10 @@ class Inputs:
         state |= {path: _digest(Path(path), _content) for path in self._code}
         if self._has_dataroot:
             named = str(params.get("dataroot"))  # which load_params() has yet to check
-            root = Path(named).resolve()
+            try:
+                root = Path(os.path.realpath(named))  # Path.resolve() fails on a link to itself
+            except ValueError as fault:  # a zero byte
+                raise ParamsError(f"dataroot is no path: {shown(str(fault))}") from None
             is_text = root.is_file() and root.stat().st_size <= MAX_TEXT
             state[named] = _digest(root, _content if is_text else _size)
         return state

@@ -8,7 +8,15 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 
@@ -20,6 +28,9 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Threshold = Annotated[float, Field(ge=0.0)]
 Level = Annotated[float, Field(ge=0.0, le=255.0)]
+Width = Annotated[int, Field(ge=1, le=4096)]  # of a net
+Images = Annotated[int, Field(ge=64, le=10_000_000)]  # what a measure needs, and what it can hold
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 # The families of pipeline/cleaning/denoise.py and tone.py, by name.
 Denoiser = Literal["median", "dct", "non_local_means", "total_variation", "wavelet"]
@@ -65,8 +76,8 @@ class CrawlParams(Section):
     holdout_fraction: Annotated[float, Field(gt=0.0, lt=1.0)]
     max_bytes: Positive
     max_pixels: Positive
-    require_tags: list[str]
-    refuse_tags: list[str]
+    require_tags: list[Tag]
+    refuse_tags: list[Tag]
     crop: CropParams
     user_agent: Annotated[str, Field(pattern=r"^[\x21-\x7e][\x20-\x7e]*$")]
     obey_robots: bool
@@ -176,9 +187,9 @@ class EvaluateParams(Section):
     """How much is compared, and how."""
 
     generator: Literal["last", "best"]
-    n_generated: Annotated[int, Field(ge=64)]
-    n_real: Annotated[int, Field(ge=64)]
-    kid_subsets: Annotated[int, Field(ge=2)]
+    n_generated: Images
+    n_real: Images
+    kid_subsets: Annotated[int, Field(ge=2, le=100_000)]
     nearest_k: Positive
     copied_percentile: Annotated[float, Field(gt=0.0, lt=100.0)]
     inception_weights: str | None
@@ -200,10 +211,10 @@ class Params(Section):
     batch_size: Annotated[int, Field(ge=2)]
     image_size: Positive
     nc: int
-    nz: Positive
-    ngf: Positive
-    ndf: Positive
-    num_epochs: Positive
+    nz: Width
+    ngf: Width
+    ndf: Width
+    num_epochs: Annotated[int, Field(ge=1, le=1_000_000_000)]
     lr: Annotated[float, Field(gt=0.0, le=1.0)]
     beta1: Annotated[float, Field(ge=0.0, lt=1.0)]
     ngpu: Count

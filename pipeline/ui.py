@@ -30,6 +30,7 @@ VIEW = "headline"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 FIGURES = ("kid_lite0_raw", "kid_lite0_raw_se", "precision", "recall", "img_per_s", "kept_share")
 NEWEST = 50  # runs whose settings are compared
+LAST_PORT = 65535
 
 
 def view_state(differing: Sequence[str], last_step: int) -> str:
@@ -90,15 +91,14 @@ def tell(server: str) -> None:
 
 def require_free(host: str, port: int) -> None:
     """Raise StageError where another server has the port: MLflow's own would end without a fault."""
+    if not 1 <= port <= LAST_PORT:
+        raise ParamsError(f"--port {port} is no port; they go from 1 to {LAST_PORT}")
     try:
-        socket.create_server((host, port)).close()
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as fault:
         if fault.errno == errno.EADDRINUSE:
-            raise StageError(
-                f"{host}:{port} is in use already; try 'python -m pipeline.ui --port {port + 1}'"
-            ) from None
-    except OverflowError:
-        raise ParamsError(f"--port {port} is no port; they go up to 65535") from None
+            free = port + 1 if port < LAST_PORT else port - 1
+            raise StageError(f"{host}:{port} is in use already; try 'python -m pipeline.ui --port {free}'") from None
 
 
 def serve() -> None:

@@ -150,7 +150,8 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Yield that many processes, and wait for them at the end, whatever became of them."""
     # Spawned, not forked: a fork of a process that holds threads (torch, OpenCV) can hang.
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=start_worker, initargs=(os.getpid(),))
     try:
         yield pool
     finally:
@@ -190,16 +191,18 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def start_worker() -> None:
-    """Keep the libraries to one thread, leave Ctrl-C to the parent, and end with it.
+def start_worker(parent: int) -> None:
+    """End with the process of that id, leave Ctrl-C to it, and keep the libraries to one thread.
 
     A worker that outlived a killed stage would go on writing shards beside the next one's.
     """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died while this one started, and of that no signal comes
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_to_one_thread()
     _keep_freed_memory()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _keep_to_one_thread() -> None:
@@ -242,7 +245,7 @@ def _cluster(address: str) -> Iterator[Workers]:
         )
     try:
         client = Client(address, timeout=PATIENCE, security=security, set_as_default=False)
-    except OSError as fault:
+    except (OSError, UnicodeError) as fault:  # the second, of a name with two dots in a row
         raise StageError(
             f"the scheduler {address} can't be reached ({fault}); start it with `dask scheduler`, or empty `scheduler` "
             f"in params.yaml and {SCHEDULER_VARIABLE} to work on local processes"

@@ -131,6 +131,9 @@ def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
         "TIFF, a tile of two widths": (one_tile(SIDE, 4, (322, 4, 1, 16)), "damaged"),
         "TIFF, 2^28 strips": (tiff(*sides, entry(273, 4, 2**28, 8), entry(279, 4, 2**28, 8)), "not an image"),
         "TIFF, 65,000 tags": (tiff(*sides, *(entry(30_000 + tag, 12, 2, 8) for tag in range(35_000))), "damaged"),
+        "TIFF, 1,000 tags of the same 500 KB": (
+            tiff(*sides, *(entry(30_000 + tag, 7, 500_000, 8) for tag in range(1_000))) + bytes(500_000), "not an image"
+        ),
         "GIF, screen of 65,535 a side": (patched(gif, 6, b"\xff" * 4), "too many pixels"),
         "GIF, 65,535 a side to be cleared": (cleared(gif, b"\0\0\0\0" + b"\xff" * 4), "too many pixels"),
         "GIF, the largest screen": (patched(gif, 6, struct.pack("<HH", SIDE, SIDE)), None),
@@ -151,6 +154,10 @@ def cases(save: Callable[..., bytes]) -> dict[str, tuple[bytes, str | None]]:
         "JPEG, EXIF that leads back to itself": (with_segment(jpeg, 0xE1, exif), None),
         "JPEG, EXIF of 2^32 values": (
             with_segment(jpeg, 0xE1, b"Exif\0\0" + tiff(entry(0x0112, 3, 2**32 - 1, 8))), None
+        ),
+        "PNG, EXIF of 1,000 tags of the same 500 KB": (
+            png(16, 16, extra=chunk(b"eXIf", tiff(*(entry(1_000 + tag, 7, 500_000, 8) for tag in range(1_000)))
+            + bytes(500_000))), None
         ),
         "JPEG, a direction in words": (
             with_segment(jpeg, 0xE1, b"Exif\0\0" + tiff(entry(0x0112, 2, 4, 0x41414141))), None

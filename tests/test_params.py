@@ -75,6 +75,10 @@ def test_reference_settings_are_as_published(params: Params) -> None:
         pytest.param(
             "mean_brightness: 153.0", "mean_brightness: 255.0", "filter.mean_brightness: input", id="all white"
         ),
+        pytest.param("nz: 100", f"nz: {10**30}", "nz: input should be less", id="a net that torch refuses"),
+        pytest.param("num_epochs: 5", f"num_epochs: {10**400}", "num_epochs: input should be less", id="for ever"),
+        pytest.param("n_generated: 5000", f"n_generated: {10**30}", "evaluate.n_generated: input should", id="all"),
+        pytest.param("refuse_tags: []", "refuse_tags: [' ']", "crawl.refuse_tags.0: string should", id="blank tag"),
         pytest.param("seed: 0", f"seed: {2**63}", "seed: input should be less", id="seed that torch refuses"),
         pytest.param("workers: 2", "workers: two", "workers: input should be a valid integer", id="word for a count"),
         pytest.param("scheduler:\n", "scheduler: 10.0.0.1:8786\n", "scheduler: must be tcp://host", id="no protocol"),
@@ -97,6 +101,10 @@ def test_every_fault_is_named_at_once(edited) -> None:
     with pytest.raises(ParamsError) as refused:
         load_params(edited("nz: 100\nngf: 64", "nz: 0\nngf: -1"))
     assert len(str(refused.value).splitlines()) == 2
+
+
+def test_blanks_around_a_tag_do_not_let_it_through(edited) -> None:
+    assert load_params(edited("refuse_tags: []", "refuse_tags: ['nsfw ']")).crawl.refuse_tags == ["nsfw"]
 
 
 def test_small_learning_rate_as_dvc_writes_it(edited) -> None:

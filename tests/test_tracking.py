@@ -12,7 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline import mlflow_store, tracking
-from pipeline.errors import StageError, StoreError
+from pipeline.errors import ParamsError, StageError, StoreError
 from pipeline.inputs import Inputs
 from pipeline.invocation import is_gone, process_key
 from pipeline.mlflow_store import open_store
@@ -305,6 +305,17 @@ def test_the_state_of_a_dataroot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         states.append(Inputs("crawl-import").before)
     assert [list(state) for state in states] == [["crawl"]] * 4
     assert [state["crawl"] == states[2]["crawl"] for state in states] == [False, False, True, True]
+
+
+def test_an_odd_dataroot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    Path("dvc.yaml").write_text("stages:\n  crawl-import:\n    deps: ['${dataroot}']\n")
+    Path("params.yaml").write_text("dataroot: loop\n")
+    assert Inputs("crawl-import").before
+    Path("params.yaml").write_text('dataroot: "a\\0b"\n')
+    with pytest.raises(ParamsError, match="dataroot is no path"):
+        Inputs("crawl-import")
 
 
 def test_an_interrupt_before_a_stage_has_begun_ends_its_run(

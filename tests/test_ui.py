@@ -16,6 +16,7 @@ from pipeline.mlflow_store import open_store
 from pipeline.params import Params
 from pipeline.tracking import PROCESS_TAG, stage_run
 from pipeline.ui import VIEW_TAG, prepare
+from tests.mlflow_server import free_port
 
 # MLflow's own dependencies warn of each other's changes; that is not this project's to mend.
 pytestmark = pytest.mark.filterwarnings(
@@ -87,15 +88,17 @@ def make_ui(tmp_path: Path, root: Path) -> Callable[..., tuple[int, str]]:
     return run
 
 
-def test_a_port_in_use_ends_with_1_and_a_line(make_ui: Callable[..., tuple[int, str]]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
+def test_a_port_in_use_ends_with_1_and_a_line(make_ui: Callable[..., tuple[int, str]], host: str, family: int) -> None:
+    with socket.create_server((host, 0), family=family) as other:
         port = other.getsockname()[1]
-        said = f"make ui: 127.0.0.1:{port} is in use already; try 'python -m pipeline.ui --port {port + 1}'\n"
-        assert make_ui("--port", str(port)) == (1, said)
+        said = f"make ui: {host}:{port} is in use already; try 'python -m pipeline.ui --port {port + 1}'\n"
+        assert make_ui("--host", host, "--port", str(port)) == (1, said)
 
 
-def test_no_port_ends_with_2_and_a_line(make_ui: Callable[..., tuple[int, str]]) -> None:
-    assert make_ui("--port", "70000") == (2, "make ui: --port 70000 is no port; they go up to 65535\n")
+@pytest.mark.parametrize("port", ["0", "70000"])
+def test_no_port_ends_with_2_and_a_line(make_ui: Callable[..., tuple[int, str]], port: str) -> None:
+    assert make_ui("--port", port) == (2, f"make ui: --port {port} is no port; they go from 1 to 65535\n")
 
 
 def test_help_starts_nothing(tmp_path: Path, root: Path) -> None:
@@ -107,7 +110,7 @@ def test_help_starts_nothing(tmp_path: Path, root: Path) -> None:
 
 def test_a_damaged_store_ends_with_1_and_a_line(make_ui: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
-    code, said = make_ui("--port", "0")
+    code, said = make_ui("--port", str(free_port()))
     assert (code, said.count("\n")) == (1, 1)
     assert "is damaged" in said
 

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import cv2
+import psutil
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -154,13 +155,34 @@ def slow_note(number: int, folder: Path) -> None:
     (folder / f"done{number}").touch()
 
 
-def test_workers_end_with_a_killed_parent(tmp_path: Path, root: Path) -> None:
-    """Otherwise they would go on writing beside the next run's."""
+def started(tmp_path: Path, root: Path) -> subprocess.Popen[bytes]:
+    """Return a process that does start_and_wait."""
     code = f"import sys; sys.path[:0] = [r'{root}', r'{root}/tests']\nimport test_workers\nfrom pathlib import Path\n"
     code += f"if __name__ == '__main__':\n    test_workers.start_and_wait(Path(r'{tmp_path}'))\n"
     script = tmp_path / "start.py"
     script.write_text(code)
-    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
+
+
+def test_workers_end_with_a_parent_that_is_killed_before_they_began(tmp_path: Path, root: Path) -> None:
+    """The signal that a parent's end sends must be asked for, and by then it may have ended."""
+    process = started(tmp_path, root)
+
+    def workers() -> list[psutil.Process]:
+        children = psutil.Process(process.pid).children()
+        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+    while not (found := workers()):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert psutil.wait_procs(found, timeout=20)[1] == []
+    assert list(tmp_path.glob("begun*")) == []
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path, root: Path) -> None:
+    """Otherwise they would go on writing beside the next run's."""
+    process = started(tmp_path, root)
     while not list(tmp_path.glob("done*")):
         assert process.poll() is None
         time.sleep(0.05)

@@ -103,7 +103,8 @@ def tag_fault(provenance: Mapping[str, Any] | None, require: Sequence[str], refu
     told_as = named.get("tags")
     pieces = [piece.casefold() for piece in _pieces(told_as)] if isinstance(told_as, str) else []
     found = [part for tag in words(told_as) for part in (tag, *tag.split(","))]
-    found += [f"rating:{named.get('rating')}", *pieces, *" ".join(pieces).split()]
+    found += [f"rating:{rating}" for rating in [named.get("rating")] if rating is not None]
+    found += [*pieces, *" ".join(pieces).split()]
     tags = {tag.strip().casefold() for tag in found}
 
     def has(tag: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 from collections.abc import Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -42,7 +43,8 @@ class Surveyor(Asker):
         self._hosts: dict[str, Host] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
         # Another process reads them: a selector may take hours on a page made for that, and no thread can be stopped.
-        self._reader = ProcessPool(1, initializer=start_worker, context=multiprocessing.get_context("spawn"))
+        spawn = multiprocessing.get_context("spawn")
+        self._reader = ProcessPool(1, initializer=start_worker, initargs=(os.getpid(),), context=spawn)
         self._bar = tqdm(desc="pages", unit="page", dynamic_ncols=True)
 
     async def work(self) -> None:

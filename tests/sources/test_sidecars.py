@@ -66,6 +66,10 @@ def test_tags(require: list[str], refuse: list[str], fault: str | None) -> None:
     assert tag_fault(provenance_of(json.dumps(TOLD).encode()), require, refuse) == fault
 
 
+def test_what_has_no_rating_has_no_tag_of_it() -> None:
+    assert tag_fault(provenance_of(b'{"tags": ["smile"]}'), [], ["rating:none"]) is None
+
+
 @pytest.mark.parametrize(
     "tags",
     [
