@@ -150,9 +150,12 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=64000)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
+    counts = arguments.few, arguments.many
+    if not 0 < counts[0] < counts[1] or any(count % SHARD_IMAGES for count in counts):
+        parser.error(f"--few and --many are multiples of {SHARD_IMAGES}, the second the larger one")
     faces = sorted(path for path in arguments.path.rglob("*") if path.is_file())
     with tempfile.TemporaryDirectory() as folder:
-        figures = compare(faces, Path(folder), (arguments.few, arguments.many), arguments.workers)
+        figures = compare(faces, Path(folder), counts, arguments.workers)
     print(json.dumps(figures))
 
 

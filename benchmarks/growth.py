@@ -1,11 +1,11 @@
 """How time and memory grow with the pictures: python -m benchmarks.growth [--sizes N …].
 
 All five stages run as dvc would start them, on a folder of ever more pictures, in a project of their own with the
-params as shipped but for `evaluate.n_generated` (500), the nets (tiny, and trained for one epoch) and `ngpu` (0). What
-a stage keeps for the next time (`.pipeline`) is removed before each size.
+params as shipped but for `evaluate.n_generated` (500), the nets (tiny, and trained for one epoch in batches of 16,
+without quick KID) and `ngpu` (0). What a stage keeps for the next time (`.pipeline`) is removed before each size.
 
 The pictures are JPEGs of 64×64, made of 2,000 built-in faces by laying a random field of colour over each, so strong
-that about as many have a close hash as of real faces (8,000: 0.19 pairs a picture, real faces 0.23); one in twenty is
+that about as many have a close hash as of real faces (8,000: 0.18 pairs a picture, real faces 0.23); one in twenty is
 the picture before it, encoded again. They are made beforehand and not timed.
 
 Seconds are those of the whole process, from its start to its end, and so are those of the processors, which other work

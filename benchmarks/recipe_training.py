@@ -72,6 +72,7 @@ DEFAULTS = "… and twice the ratio"
 
 def train_classic(files: Path, params: Params, seconds: float) -> tuple[Generator, int]:
     """Return the netG of the classic loop over a folder of files, and the images shown in so much CPU time."""
+    params = params.model_copy(update={"batch_size": Recipe().batch_size})
     torch.manual_seed(params.seed)
     netG = Generator(nz=params.nz, ngf=params.ngf, nc=params.nc, image_size=params.image_size)
     steps, until = 0, time.process_time() + seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -15,7 +16,10 @@ from pipeline.paired import Interval, mean_interval, share_interval, smallest_de
 
 RAW, CLEANED, PRISTINE = "raw", "cleaned", "pristine"
 
+WITHOUT = "no-"  # begins the name of an arm that lacks a part of the filter
+
 RULERS = ("pristine", "raw")
+TOLD = ("in %", "detectable")  # of a difference
 
 ABOUT = """# Does cleaning help?
 
@@ -26,9 +30,10 @@ filter. All arms of a level have the same seeds and are shown as many images as 
 KID×1000, less is better, is against the undamaged originals of the holdout, the same file for all arms, and against the
 holdout as it was crawled, for the arms that have it. ± is the standard error over the seeds. *Minus raw* is the mean of
 the paired differences to raw and its 95 % interval, mean ± t(0.975, n - 1) · s / √n; *in %* is the same for each pair's
-difference in per cent. *Detectable* is the smallest true difference that a paired t test (5 %, two-sided) of so many
-pairs finds with power 80 %: the δ with P(T > t(0.975, n - 1)) = 0.8, where T follows the noncentral t distribution with
-n - 1 degrees of freedom and noncentrality δ · √n / s, s being the standard deviation of the differences found here.
+difference in per cent. What a part of the filter does is told by *minus cleaned*: differences to raw hold its luck too.
+*Detectable* is the smallest true difference that a paired t test (5 %, two-sided) of so many pairs finds with power
+80 %: the δ with P(T > t(0.975, n - 1)) = 0.8, where T follows the noncentral t distribution with n - 1 degrees of
+freedom and noncentrality δ · √n / s, s being the standard deviation of the differences found here.
 
 The seeds are those of training; the faces and their damage are the same for all. So the intervals hold the luck of
 training, not that of other faces. Each interval is one of its own: of many arms one in twenty is off by chance, and by
@@ -83,12 +88,12 @@ def percentages(arm: Arm, other: Arm, ruler: str) -> list[float]:
     return [100 * (a / b - 1) for a, b in zip(arm.values(ruler, seeds), whole, strict=True)]
 
 
-def comparison(arm: Arm, raw: Arm, ruler: str) -> dict[str, Any] | None:
-    """Return how an arm differs from the raw one, by pairs; None with fewer than two, or without that ruler."""
-    seeds = shared_seeds(arm, raw)
-    if arm is raw or len(seeds) < 2 or any(ruler not in arm.outcomes[seed] for seed in seeds):
+def comparison(arm: Arm, other: Arm, ruler: str) -> dict[str, Any] | None:
+    """Return how an arm differs from another, by pairs; None with fewer than two, or without that ruler."""
+    seeds = shared_seeds(arm, other)
+    if arm is other or len(seeds) < 2 or any(ruler not in arm.outcomes[seed] for seed in seeds):
         return None
-    found, shares = differences(arm, raw, ruler), percentages(arm, raw, ruler)
+    found, shares = differences(arm, other, ruler), percentages(arm, other, ruler)
     return {
         "pairs": len(found),
         "difference": mean_interval(found),
@@ -121,17 +126,23 @@ def as_json(levels: Sequence[Level], settings: Mapping[str, str], params: Mappin
 
 
 def _level_json(level: Level) -> dict[str, Any]:
-    raw, arms = level.arm(RAW), {}
+    arms: dict[str, Any] = {}
     for arm in level.arms:
         outcomes = {str(seed): dict(outcome) for seed, outcome in sorted(arm.outcomes.items())}
         arms[arm.name] = {"faces": arm.faces, "outcomes": outcomes}
-        for ruler in RULERS:
-            if raw and arm.outcomes and (found := comparison(arm, raw, ruler)):
-                arms[arm.name][f"to_raw_by_{ruler}"] = {
+        for other, ruler in product((RAW, CLEANED) if arm.name.startswith(WITHOUT) else (RAW,), RULERS):
+            if found := _compared(level, arm, other, ruler):
+                arms[arm.name][f"to_{other}_by_{ruler}"] = {
                     key: value._asdict() if isinstance(value, Interval) else value for key, value in found.items()
                 }
     share = closed_gap(level)
     return {"dirt": level.dirt, "gap_closed": share._asdict() if isinstance(share, Interval) else share, "arms": arms}
+
+
+def _compared(level: Level, arm: Arm, other: str, ruler: str) -> dict[str, Any] | None:
+    """Return the comparison of an arm with another one of its level, None where there is none."""
+    against = level.arm(other)
+    return comparison(arm, against, ruler) if against and arm.outcomes else None
 
 
 def markdown(levels: Sequence[Level], settings: Mapping[str, str]) -> str:
@@ -145,38 +156,47 @@ def markdown(levels: Sequence[Level], settings: Mapping[str, str]) -> str:
 
 def level_page(level: Level) -> list[str]:
     """Return the lines of a level's part of the page."""
-    return [f"## {level.dirt:.0%} of the images damaged or copied", "", *_table(level), "", *_conclusions(level)]
+    heading = f"## {level.dirt:.0%} of the images damaged or copied"
+    return [heading, "", *_table(level), "", *_conclusions(level), *_parts(level)]
 
 
 def _table(level: Level) -> list[str]:
-    headings = [
-        "arm",
-        "trained on",
-        "kimg",
-        "seeds",
-        "KID×1000, pristine",
-        "raw ruler",
-        "minus raw",
-        "in %",
-        "detectable",
-    ]
-    rows = [headings, ["---"] * len(headings)]
-    raw = level.arm(RAW)
+    headings = ["arm", "trained on", "kimg", "seeds", "KID×1000, pristine", "raw ruler", "minus raw", *TOLD]
+    rows = []
     for arm in level.arms:
         seeds = sorted(arm.outcomes)
-        found = comparison(arm, raw, "pristine") if raw and seeds else None
         rows.append(
             [
                 *(arm.name, f"{arm.faces} faces"),
                 f"{mean(arm.values('kimg', seeds)):.1f}" if seeds else "–",
                 str(len(seeds)),
                 *(_mean(arm, ruler) for ruler in RULERS),
-                _interval(found["difference"], 1) if found else "–",
-                _interval(found["per_cent"], 1) if found and found["per_cent"] else "–",
-                f"{found['smallest_detectable']:.1f}" if found else "–",
+                *_differences(_compared(level, arm, RAW, "pristine")),
             ]
         )
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    return _lines(headings, rows)
+
+
+def _parts(level: Level) -> list[str]:
+    """Return the lines on the arms without a part of the filter: how they differ from the whole of it."""
+    without = [arm for arm in level.arms if arm.name.startswith(WITHOUT)]
+    rows = [[arm.name, *_differences(_compared(level, arm, CLEANED, "pristine"))] for arm in without]
+    return ["", *_lines(["arm", "minus cleaned", *TOLD], rows)] if without else []
+
+
+def _lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (headings, ["---"] * len(headings), *rows)]
+
+
+def _differences(found: Mapping[str, Any] | None) -> list[str]:
+    """Return the cells of a comparison: the difference, in per cent, and what could be detected."""
+    if not found:
+        return ["–"] * 3
+    return [
+        _interval(found["difference"], 1),
+        _interval(found["per_cent"], 1) if found["per_cent"] else "–",
+        f"{found['smallest_detectable']:.1f}",
+    ]
 
 
 def _mean(arm: Arm, ruler: str) -> str:
@@ -194,7 +214,7 @@ def _interval(interval: Interval, digits: int) -> str:
 def _conclusions(level: Level) -> list[str]:
     raw, cleaned = level.arm(RAW), level.arm(CLEANED)
     if raw is None or cleaned is None:
-        return ["Raw or cleaned is missing: nothing follows."]
+        return ["Raw or cleaned is missing: of whether cleaning helps nothing follows."]
     lines = []
     for ruler, named in (("pristine", "the undamaged holdout"), ("raw", "the holdout as it was crawled")):
         if found := comparison(cleaned, raw, ruler):
