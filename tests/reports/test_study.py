@@ -138,3 +138,22 @@ def test_the_files_hold_the_same_figures(tmp_path: Path) -> None:
     assert found["levels"][0]["gap_closed"]["value"] == pytest.approx(0.5)
     with Image.open(tmp_path / "study.png") as picture:
         assert picture.format == "PNG"
+
+
+def test_a_part_of_the_filter_is_judged_by_the_pairs_without_and_with_it() -> None:
+    """Raw's luck, the same in both differences to raw, would hide that each seed is 5 better without."""
+    raw, cleaned = {0: 300.0, 1: 410.0, 2: 520.0}, {0: 400.0, 1: 401.0, 2: 402.0}
+    without = {0: 396.0, 1: 396.0, 2: 396.0}
+    found = Level(0.21, [arm("raw", raw), arm("cleaned", cleaned), arm("no-dedup", without)])
+    table = [line for line in level_page(found) if line.startswith("| no-dedup")]
+    assert [line.split(" | ")[-3].split(" (")[0] for line in table] == ["-14.0", "-5.0"]
+    told = as_json([found], {}, {})["levels"][0]["arms"]
+    assert told["no-dedup"]["to_cleaned_by_pristine"]["difference"]["high"] == pytest.approx(
+        -5 + 4.3027 / 3**0.5, abs=1e-3
+    )
+    assert "to_cleaned_by_pristine" not in told["raw"]
+
+
+def test_a_part_is_told_where_only_the_whole_stands_beside_it() -> None:
+    lines = level_page(Level(0.21, [arm("cleaned", BETTER), arm("no-blur", PRISTINE)]))
+    assert "| no-blur | -20.0 (" in "\n".join(lines)
