@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +19,7 @@ from pipeline.errors import ParamsError, StageError
 from pipeline.faces import SUMS
 from pipeline.lineage import METRICS_CODE_TAG, settings, stage_runs
 from pipeline.mlflow_store import all_pages, open_store
-from pipeline.params import flatten, read_yaml
+from pipeline.params import RECIPES, flatten, read_yaml, recipe_settings
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
@@ -120,6 +121,7 @@ def _of_revision(name: str, folder: Path) -> Results | None:
         for file, values in stage.get("params", {}).items()
         for key, value in values.items()
     }
+    params |= _recipe_settings(project, stages, params.get("dataroot", ""), folder)
     imported = {out["path"]: out.get("md5") for out in stages.get("crawl-import", {}).get("outs", [])}
     raw, clean = _holdouts(project)
     read = {dep["path"]: dep.get("md5") for dep in stages.get("evaluate", {}).get("deps", [])}
@@ -150,6 +152,18 @@ def _of_revision(name: str, folder: Path) -> Results | None:
                 f"'dvc checkout --force {evaluated_one}' brings that one back"
             )
     return results._replace(generator=generator)
+
+
+def _recipe_settings(project: DVCFileSystem, lock: Mapping[str, Any], dataroot: str, folder: Path) -> dict[str, str]:
+    """Return the settings of the recipe that a revision's faces are of, where that is the one that its lock lists."""
+    recipe = folder / Path(dataroot).name
+    listed = {dep["path"]: dep.get("md5") for dep in lock.get("crawl-import", {}).get("deps", [])}.get(dataroot)
+    if recipe.suffix in RECIPES:
+        with suppress(OSError):  # not of this project, or of another machine
+            project.get_file(dataroot, str(recipe))
+            if hashlib.md5(recipe.read_bytes(), usedforsecurity=False).hexdigest() == listed:
+                return {key: str(value) for key, value in recipe_settings(recipe).items()}
+    return {}
 
 
 def is_same(one: str, other: str) -> bool:

@@ -23,7 +23,7 @@ from pipeline.inputs import Inputs
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import shown, without_secrets
 from pipeline.mlflow_store import explain, open_store, tracking_uri
-from pipeline.params import Params, flatten
+from pipeline.params import Params, flatten, recipe_settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,13 +83,13 @@ class StageRun:
         return self._opened
 
     def log_settings(self) -> None:
-        """Log the stage's params onto its run, and all of them onto its invocation's."""
+        """Log the stage's params onto its run, and all of them, and a recipe's, onto its invocation's."""
 
         def log() -> None:
             flat = flatten(self._params.model_dump())
             self._client.log_batch(self.run_id, params=_params(invocation.stage_params(self._stage, flat)))
             if not self._client.get_run(self.parent_id).data.params:
-                self._client.log_batch(self.parent_id, params=_params(flat))
+                self._client.log_batch(self.parent_id, params=_params(flat | recipe_settings(Path(flat["dataroot"]))))
 
         self._backlog.add("settings", log)
 

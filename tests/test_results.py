@@ -31,7 +31,10 @@ pytestmark = pytest.mark.filterwarnings(
 DVC_YAML = """stages:
   crawl-import:
     cmd: mkdir data/raw && cp recipe.yaml data/raw/
+    deps:
+    - ${dataroot}
     params:
+    - dataroot
     - recipe.yaml:
       - count
     outs:
@@ -98,6 +101,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, params: Params):
     (folder / "dvc.yaml").write_text(DVC_YAML)
     (folder / ".gitignore").write_text("/mlflow.db\n/mlartifacts\n/.pipeline\n/models/*\n/data\n")
     (folder / "recipe.yaml").write_text("count: 3\n")
+    (folder / "faces.yaml").write_text("kind: builtin\ndirt:\n  blur: 0.1\n")
     (folder / "SHA256SUMS").write_text(f"{'0' * 64}  train.npy\n{HOLDOUT}  holdout_raw.npy\n")
     project.run("git", "init", "--quiet")
     project.run("dvc", "init", "--quiet")
@@ -110,7 +114,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, params: Params):
         save_weights(Path("weights.safetensors"), netG.eval(), metadata)
         weights[name] = Path("weights.safetensors").read_bytes()
         Path("figures.json").write_text(json.dumps({"kid_lite0_raw": kid, "kid_lite0_raw_se": 1.0}))
-        Path("params.yaml").write_text(f"nz: 4\nlr: {lr}\nseed: 0\nevaluate:\n  generator: last\n")
+        Path("params.yaml").write_text(
+            f"dataroot: faces.yaml\nnz: 4\nlr: {lr}\nseed: 0\nevaluate:\n  generator: last\n"
+        )
         project.run("dvc", "repro", "--quiet")
         run_ids[name] = log(params, name, lr, kid, patch).parent_id
         if name == "first":
@@ -122,7 +128,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, params: Params):
     log(params, "twice", 0.3, 1.0, patch)
     log(params, "twice", 0.3, 1.0, patch)
     # What is here now was not run.
-    Path("params.yaml").write_text("nz: 4\nlr: 0.9\nseed: 0\nevaluate:\n  generator: last\n")
+    Path("faces.yaml").write_text("kind: builtin\ndirt:\n  blur: 0.9\n")
+    Path("params.yaml").write_text("dataroot: faces.yaml\nnz: 4\nlr: 0.9\nseed: 0\nevaluate:\n  generator: last\n")
     yield Made(project, weights, run_ids)
     patch.undo()
 
@@ -142,6 +149,8 @@ def test_a_revision(made: Made, tmp_path: Path, name: str, holds: str, origin: s
     assert found.params["lr"] == {"first": "0.1", "brave": "0.2"}[holds]
     assert found.figures["kid_lite0_raw"] == {"first": 100.0, "brave": 90.0}[holds]
     assert found.params["recipe.yaml:count"] == "3"
+    # Of what is here now the recipe is no longer the one that the faces are of.
+    assert found.params.get("dataroot:dirt.blur") == (None if name == "workspace" else "0.1")
     assert found.imported is not None
     assert found.imported.endswith(".dir")
     assert (found.holdout, found.clean) == (HOLDOUT[:36], None)

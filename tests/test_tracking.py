@@ -343,3 +343,25 @@ def test_experiments_of_one_process_have_a_parent_each(
     assert parents[0] == parents[2] != parents[1]
     with open_store() as (client, _):
         assert [client.get_run(parent).info.run_name for parent in parents[:2]] == ["brave-fox", "shy-owl"]
+
+
+def test_a_recipes_settings_are_the_invocations_too(
+    project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of `dvc exp run -S data/builtin.yaml:count=…` they are all that differs."""
+    recipe = project / "faces.yaml"
+    for name, text, told in (
+        ("first", "kind: builtin\ndirt:\n  blur: 0.1\n'odd: key': 1\n", {"kind": "builtin", "dirt.blur": "0.1"}),
+        ("second", "kind: [", {}),
+    ):
+        recipe.write_text(text)
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        with stage_run("train", params.model_copy(update={"dataroot": str(recipe)})) as run:
+            pass
+        with open_store() as (client, _):
+            found = client.get_run(run.parent_id).data.params
+            assert client.get_run(run.run_id).data.params.keys() == {"lr", "crawl.max_bytes"}
+        assert {key: value for key, value in found.items() if ":" in key} == {
+            f"dataroot:{k}": v for k, v in told.items()
+        }
+        assert found["lr"] == "0.0002"

@@ -240,7 +240,7 @@ def _verdict(found: Mapping[str, Any]) -> str:
     difference, per_cent = found["difference"], found["per_cent"]
     amount = f"KID×1000 by {_interval(difference, 1)}" + (f", {_interval(per_cent, 1)} %" if per_cent else "")
     if difference.high < 0:
-        return f"cleaning improved {amount}"
+        return f"cleaning helped: {amount}"
     if difference.low > 0:
         return f"cleaning made it worse: {amount}"
     return (
