@@ -67,7 +67,8 @@ def rejects(labels: list[Label], dropped: set[str]) -> tuple[Counter[str], Count
 
 LEGEND = """
 recall: the share of those to be dropped that were; of a pair of copies, either of the two. wrong: dropped, though to be
-kept (not where that was in place of its copy). touched: repaired, of clean ones a mistake too. dB: what repairs gained, towards the undamaged originals.
+kept (not where that was in place of its copy). touched: repaired, of clean ones a mistake too. dB: what repairs gained,
+towards the undamaged originals.
 """
 
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.atomic import write_json
 from pipeline.params import Params
 from pipeline.paths import metrics_file
-from pipeline.runs import Invocation, past_invocations, table
+from pipeline.runs import Invocation, differing_settings, past_invocations, table
 from pipeline.tracking import PROCESS_TAG, stage_run
 
 # MLflow's own dependencies warn of each other's changes; that is not this project's to mend.
@@ -101,3 +101,20 @@ def test_a_run_without_figures_has_blanks() -> None:
     heading, line = table([one]).splitlines()
     assert "lr" not in heading.split()
     assert line.split() == ["quick", "01234567", "2026-01-02", "03:04", "failed", "train"]
+
+
+def test_of_a_recipes_tables_the_sums_are_columns() -> None:
+    here = [
+        Invocation(
+            name,
+            datetime.now(UTC),
+            "FINISHED",
+            [],
+            {"dataroot:dirt": share, "dataroot:dirt.blur": share},
+            {},
+            False,
+            name,
+        )
+        for name, share in (("raw", "0.42"), ("pristine", "0.0"))
+    ]
+    assert differing_settings(here) == ["dataroot:dirt"]

@@ -351,7 +351,11 @@ def test_a_recipes_settings_are_the_invocations_too(
     """Of `dvc exp run -S data/builtin.yaml:count=…` they are all that differs."""
     recipe = project / "faces.yaml"
     for name, text, told in (
-        ("first", "kind: builtin\ndirt:\n  blur: 0.1\n'odd: key': 1\n", {"kind": "builtin", "dirt.blur": "0.1"}),
+        (
+            "first",
+            "kind: builtin\ndirt:\n  blur: 0.1\n'odd: key': 1\n",
+            {"kind": "builtin", "dirt.blur": "0.1", "dirt": "0.1"},
+        ),
         ("second", "kind: [", {}),
     ):
         recipe.write_text(text)

@@ -88,7 +88,7 @@ def test_the_share_of_the_gap() -> None:
 @pytest.mark.parametrize(
     ("cleaned", "says"),
     [
-        pytest.param(BETTER, "cleaning improved KID×1000 by -20.0 (-25.0 … -15.0)", id="better"),
+        pytest.param(BETTER, "cleaning helped: KID×1000 by -20.0 (-25.0 … -15.0)", id="better"),
         pytest.param({0: 422.0, 1: 430.0, 2: 438.0}, "cleaning made it worse: KID×1000 by +20.0", id="worse"),
         pytest.param({0: 380.0, 1: 410.0, 2: 439.0}, "no effect of cleaning is shown", id="chance"),
     ],
