@@ -1,6 +1,7 @@
-"""`python -m pipeline.exp_run exp run --temp --name NAME …` is dvc's, but ends with its own experiment.
+"""`python -m pipeline.exp_run exp run --temp --name NAME …` is dvc's, but sees its own experiment alone.
 
 DVC's goes on with what it then finds stashed: an experiment that another process is just beginning, and runs as well.
+And interrupted while it begins, it would leave its own there, for the user's next `dvc exp run` to run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 def main(arguments: list[str]) -> int:
     """Run dvc with these arguments, among them --name; return its exit code."""
     from dvc.cli import main as run_dvc
+    from dvc.repo import Repo
     from dvc.repo.experiments.stash import ExpStash, ExpStashEntry
 
     name = arguments[arguments.index("--name") + 1]
@@ -20,7 +22,11 @@ def main(arguments: list[str]) -> int:
         return {revision: entry for revision, entry in found_by_dvc(stash).items() if entry.name == name}
 
     ExpStash.stash_revs = property(own)
-    code: int = run_dvc(arguments)
+    try:
+        code: int = run_dvc(arguments)
+    finally:
+        stash = Repo().experiments.tempdir_queue.stash
+        stash.remove_revs(list(stash.stash_revs.values()))
     return code
 
 

@@ -76,7 +76,8 @@ def _make_whole(database: Path) -> None:
     except FileExistsError:
         pass
     except OSError:  # exFAT, among others, has no hard links
-        beside.rename(database)
+        if not database.exists():
+            beside.rename(database)
     finally:
         beside.unlink(missing_ok=True)
 

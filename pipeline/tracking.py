@@ -233,7 +233,7 @@ def _open_parent(client: MlflowClient, experiment_id: str, common: dict[str, str
     key = invocation.process_key(invocation.invocation())
     made_here = f"tags.{PROCESS_TAG} = '{key}' and tags.kind = 'invocation'"
     for run in client.search_runs([experiment_id], made_here):
-        if run.data.tags["dvc_exp"] == common["dvc_exp"]:
+        if run.data.tags.get("dvc_exp") == common["dvc_exp"]:
             client.update_run(run.info.run_id, status="RUNNING")
             return str(run.info.run_id)
     name = invocation.experiment_name() or time.strftime("repro-%Y%m%d-%H%M%S")

@@ -13,8 +13,9 @@ DVC_YAML = "stages:\n  train:\n    cmd: cp params.yaml trained\n    params: [lr]
 STASH = """
 from dvc.repo import Repo
 experiments = Repo().experiments
-experiments.queue_one(experiments.tempdir_queue, name="foreign", params={"params.yaml": ["lr=0.3"]})
+experiments.queue_one(experiments.tempdir_queue, name="{name}", params={{"params.yaml": ["lr=0.3"]}})
 """
+OWN = (sys.executable, "-m", "pipeline.exp_run")
 
 
 @pytest.fixture
@@ -27,8 +28,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
     for command in ("git init --quiet", "dvc init --quiet", "git add --all", "git commit --quiet --message start"):
         subprocess.run(command.split(), check=True)
-    subprocess.run([sys.executable, "-c", STASH], check=True)
+    stash("foreign")
     return tmp_path
+
+
+def stash(name: str) -> None:
+    subprocess.run([sys.executable, "-c", STASH.format(name=name)], check=True)
+
+
+def stashed() -> str:
+    reflog = ["git", "reflog", "show", "--format=%gs", "refs/exps/stash"]
+    return subprocess.run(reflog, check=True, capture_output=True, text=True).stdout
 
 
 def experiments_after(*dvc: str) -> set[str]:
@@ -42,7 +52,20 @@ def experiments_after(*dvc: str) -> set[str]:
 @pytest.mark.usefixtures("project")
 def test_an_experiment_of_another_is_left_to_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(root))
-    assert experiments_after(sys.executable, "-m", "pipeline.exp_run") == {"own"}
+    assert experiments_after(*OWN) == {"own"}
+    assert ":foreign" in stashed()
+
+
+@pytest.mark.usefixtures("project")
+def test_what_was_stashed_and_not_run_is_taken_away(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an interrupt in between; the next `dvc exp run` would run it, and leave its settings in params.yaml."""
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    stash("own")
+    assert ":own" in stashed()
+    command = [*OWN, "exp", "run", "--temp", "--name", "own", "--set-param", "lr=[0.2"]
+    assert subprocess.run(command, check=False, capture_output=True).returncode != 0
+    assert ":own" not in stashed()
+    assert ":foreign" in stashed()
 
 
 @pytest.mark.usefixtures("project")

@@ -255,6 +255,22 @@ def test_a_store_that_another_checkout_has_made_meanwhile_stays(
     assert [path.name for path in tmp_path.glob("*shared*")] == ["shared.db"]
 
 
+def test_it_stays_on_a_disk_without_hard_links_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "shared.db"
+
+    def refuse(*of: Path) -> None:
+        shared.write_bytes(b"theirs")
+        raise PermissionError(1, "Operation not permitted", *of)
+
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shared}")
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(StoreError, match="is damaged"), open_store():
+        pass
+    assert shared.read_bytes() == b"theirs"
+
+
 def test_a_disk_without_hard_links_takes_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*of: Path) -> None:
         raise PermissionError(1, "Operation not permitted", *of)  # as exFAT says it

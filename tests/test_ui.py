@@ -90,7 +90,11 @@ def make_ui(tmp_path: Path, root: Path) -> Callable[..., tuple[int, str]]:
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
 def test_a_port_in_use_ends_with_1_and_a_line(make_ui: Callable[..., tuple[int, str]], host: str, family: int) -> None:
-    with socket.create_server((host, 0), family=family) as other:
+    try:
+        other = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"no {host} here")
+    with other:
         port = other.getsockname()[1]
         said = f"make ui: {host}:{port} is in use already; try 'python -m pipeline.ui --port {port + 1}'\n"
         assert make_ui("--host", host, "--port", str(port)) == (1, said)
