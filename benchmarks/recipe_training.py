@@ -53,8 +53,9 @@ _FLIPPED = replace(_AUGMENTED, flip=True)
 _RATES = replace(_FLIPPED, lr_ratio=2.0)
 
 # Each of the first takes over what the one before it has; those after "two learning rates" stand beside each other.
+SAME = "same recipe, our loop"
 RECIPES = {
-    "same recipe, our loop": Recipe(),
+    SAME: Recipe(),
     "+ EMA": _AVERAGED,
     "+ DiffAugment": _AUGMENTED,
     "+ flips": _FLIPPED,
@@ -72,7 +73,7 @@ DEFAULTS = "… and twice the ratio"
 
 def train_classic(files: Path, params: Params, seconds: float) -> tuple[Generator, int]:
     """Return the netG of the classic loop over a folder of files, and the images shown in so much CPU time."""
-    params = params.model_copy(update={"batch_size": Recipe().batch_size})
+    params = params.model_copy(update={"batch_size": RECIPES[SAME].batch_size})
     torch.manual_seed(params.seed)
     netG = Generator(nz=params.nz, ngf=params.ngf, nc=params.nc, image_size=params.image_size)
     steps, until = 0, time.process_time() + seconds

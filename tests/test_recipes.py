@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import recipes, train_vs_classic
 from benchmarks.classic_dcgan import classic_training
-from benchmarks.recipe_training import CLASSIC, DEFAULTS, RECIPES
+from benchmarks.recipe_training import CLASSIC, DEFAULTS, RECIPES, SAME
 from pipeline.codec import decode, encode_jpeg
 from pipeline.dcgan.networks import Generator
 from pipeline.packing import resize_face
@@ -64,7 +64,8 @@ def test_each_recipe_differs_in_one_thing_from_what_it_is_compared_with() -> Non
 def test_a_tenth_of_a_folder_is_kept_aside_and_the_rest_is_the_same_for_both_loops(
     folder: Path, tmp_path: Path, tiny: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(RECIPES, DEFAULTS, replace(RECIPES[DEFAULTS], batch_size=tiny.batch_size))
+    for name in (SAME, DEFAULTS):
+        monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], batch_size=tiny.batch_size))
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)  # of this process, which has other tests to run
     recipes.prepare(folder, tmp_path / "work", SIDE)
     files = sorted((tmp_path / "work" / "files").rglob("*.jpg"))
