@@ -52,8 +52,8 @@ _AUGMENTED = replace(_AVERAGED, augment=True)
 _FLIPPED = replace(_AUGMENTED, flip=True)
 _RATES = replace(_FLIPPED, lr_ratio=2.0)
 
-# Each of the first takes over what the one before it has; those after "two learning rates" stand beside each other.
 SAME = "same recipe, our loop"
+# Each of the first takes over what the one before it has; those after "two learning rates" stand beside each other.
 RECIPES = {
     SAME: Recipe(),
     "+ EMA": _AVERAGED,

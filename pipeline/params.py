@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, Literal, TypeVar
@@ -36,8 +35,6 @@ Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 # The families of pipeline/cleaning/denoise.py and tone.py, by name.
 Denoiser = Literal["median", "dct", "non_local_means", "total_variation", "wavelet"]
 ToneCurve = Literal["auto_gamma", "stretch", "gamma", "log", "equalize"]
-
-RECIPES = (".yaml", ".yml")  # how the name of a dataroot ends that is one
 
 # A Dask scheduler's address: a name, an IPv4 address or an IPv6 one in brackets, and the port.
 SCHEDULER = r"(tcp|tls)://([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
@@ -308,27 +305,6 @@ def require_project() -> None:
     """Raise ParamsError where the working directory is no project's root: nothing is to be made elsewhere."""
     if not (paths.PARAMS.exists() or paths.DVC_YAML.exists()):
         raise ParamsError(f"{paths.PARAMS} is missing; run from the project's root")
-
-
-def recipe_settings(recipe: Path) -> dict[str, Any]:
-    """Return what a dataroot that is a recipe sets, as `dataroot:KEY`; nothing for any other, and an unreadable one.
-
-    Of a table of numbers, such as dirt, its sum too.
-    """
-    if recipe.suffix not in RECIPES or not recipe.is_file():
-        return {}
-    with suppress(ParamsError):  # the import says what is wrong with it
-        # MLflow would refuse all settings for one whose name has another letter.
-        told = {str(key): value for key, value in read_yaml(recipe).items()}
-        sums = {key: round(sum(value.values()), 6) for key, value in told.items() if _is_of_numbers(value)}
-        return {
-            f"dataroot:{key}": value for key, value in (flatten(told) | sums).items() if re.fullmatch(r"[\w.]+", key)
-        }
-    return {}
-
-
-def _is_of_numbers(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(number, int | float) for number in value.values())
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -19,7 +19,8 @@ from pipeline.errors import ParamsError, StageError
 from pipeline.faces import SUMS
 from pipeline.lineage import METRICS_CODE_TAG, settings, stage_runs
 from pipeline.mlflow_store import all_pages, open_store
-from pipeline.params import RECIPES, flatten, read_yaml, recipe_settings
+from pipeline.params import flatten, read_yaml
+from pipeline.recipe import RECIPES, recipe_settings
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem

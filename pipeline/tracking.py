@@ -23,7 +23,8 @@ from pipeline.inputs import Inputs
 from pipeline.lineage import PARENT_TAG
 from pipeline.messages import shown, without_secrets
 from pipeline.mlflow_store import explain, open_store, tracking_uri
-from pipeline.params import Params, flatten, recipe_settings
+from pipeline.params import Params, flatten
+from pipeline.recipe import recipe_settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
