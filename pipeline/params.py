@@ -29,6 +29,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Threshold = Annotated[float, Field(ge=0.0)]
 Level = Annotated[float, Field(ge=0.0, le=255.0)]
 Width = Annotated[int, Field(ge=1, le=4096)]  # of a net
+Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]  # at most a day: what sleeps and timers can hold
 Images = Annotated[int, Field(ge=64, le=10_000_000)]  # what a measure needs, and what it can hold
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -83,13 +84,13 @@ class CrawlParams(Section):
     obey_robots: bool
     ignore_opt_out: bool
     allow_private: bool
-    timeout: Annotated[float, Field(gt=0.0)]
+    timeout: Annotated[Seconds, Field(gt=0.0)]
     retries: Annotated[int, Field(ge=0, le=20)]
     min_success: Share
-    backoff: Annotated[float, Field(ge=0.0)]
-    max_wait: Annotated[float, Field(ge=0.0)]
+    backoff: Seconds
+    max_wait: Seconds
     dead_after: Positive
-    delay: Annotated[float, Field(ge=0.0)]
+    delay: Seconds
     per_host: Positive
     concurrency: Positive
 

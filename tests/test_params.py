@@ -78,6 +78,8 @@ def test_reference_settings_are_as_published(params: Params) -> None:
         pytest.param("nz: 100", f"nz: {10**30}", "nz: input should be less", id="a net that torch refuses"),
         pytest.param("num_epochs: 5", f"num_epochs: {10**400}", "num_epochs: input should be less", id="for ever"),
         pytest.param("n_generated: 5000", f"n_generated: {10**30}", "evaluate.n_generated: input should", id="all"),
+        pytest.param("timeout: 60.0", "timeout: 1e+300", "crawl.timeout: input should be less", id="no timer holds it"),
+        pytest.param("timeout: 60.0", "timeout: 0.0", "crawl.timeout: input should be greater", id="no time at all"),
         pytest.param("refuse_tags: []", "refuse_tags: [' ']", "crawl.refuse_tags.0: string should", id="blank tag"),
         pytest.param("seed: 0", f"seed: {2**63}", "seed: input should be less", id="seed that torch refuses"),
         pytest.param("workers: 2", "workers: two", "workers: input should be a valid integer", id="word for a count"),
