@@ -44,6 +44,14 @@ def test_what_is_at_its_threshold_is_not_over_it(heap, params):
     assert dict(contrast.told)["uniform"] == 0
 
 
+def test_a_copys_copy_over_the_limit_is_counted_among_the_copies(verdicts_of, params):
+    found = verdicts_of(["good", "near duplicate", "near duplicate"])
+    apart = found.set_column(found.column_names.index("difference"), "difference", pa.array([None, 0.1, 0.7]))
+    (chart,) = (one for one in charts(apart, params.filter) if one.name == "difference")
+    assert dict(chart.told)["near duplicate"] == 2
+    assert sum(bar.dropped for bar in chart.drawing.bars) == sum(bar.all for bar in chart.drawing.bars)
+
+
 def test_colours_lie_on_the_side_that_a_threshold_speaks_against(drawn):
     blur = drawn["blur"].drawing
     assert {bar.dropped > 0 for bar in blur.bars if bar.x < blur.lines[0].x} == {False}
