@@ -28,7 +28,7 @@ from pipeline.dcgan.losses import FAKE, REAL, bce
 from pipeline.dcgan.networks import Generator
 from pipeline.dcgan.state import new_state, seeded
 from pipeline.faces import Faces
-from pipeline.params import Params
+from pipeline.params import AugmentParams, Params
 
 R1_STEPS = 16
 
@@ -39,7 +39,7 @@ class Recipe:
 
     batch_size: int = 128
     ema: bool = False
-    augment: bool = False
+    augment: tuple[str, ...] = ()  # which of AugmentParams are on
     flip: bool = False
     lr_ratio: float = 1.0
     spectral_norm: bool = False
@@ -48,7 +48,7 @@ class Recipe:
 
 
 _AVERAGED = Recipe(ema=True)
-_AUGMENTED = replace(_AVERAGED, augment=True)
+_AUGMENTED = replace(_AVERAGED, augment=tuple(AugmentParams.model_fields))
 _FLIPPED = replace(_AUGMENTED, flip=True)
 _RATES = replace(_FLIPPED, lr_ratio=2.0)
 
@@ -66,6 +66,7 @@ RECIPES = {
     "… and both": replace(_RATES, spectral_norm=True, hinge=True),
     "… and R1": replace(_RATES, r1=0.1),
     "… and twice the ratio": replace(_RATES, lr_ratio=4.0),
+    "… and of DiffAugment translation alone": replace(_RATES, augment=("translation",)),
 }
 CLASSIC = "classic loop"
 DEFAULTS = "… and twice the ratio"
@@ -86,7 +87,8 @@ def train_classic(files: Path, params: Params, seconds: float) -> tuple[Generato
 
 def train_recipe(recipe: Recipe, faces: Faces, params: Params, fabric: Fabric, seconds: float) -> tuple[Generator, int]:
     """Return the netG to show, and the images shown in so much CPU time; faces uint8 (N, H, W, C)."""
-    knobs = params.train.model_copy(update={"ema": recipe.ema, "lr_ratio": recipe.lr_ratio})
+    changes = AugmentParams.model_validate({name: name in recipe.augment for name in AugmentParams.model_fields})
+    knobs = params.train.model_copy(update={"ema": recipe.ema, "lr_ratio": recipe.lr_ratio, "augment": changes})
     params = params.model_copy(update={"batch_size": recipe.batch_size, "train": knobs})
     state, device, batch_size = new_state(params, fabric.device), fabric.device, recipe.batch_size
     if recipe.spectral_norm:
@@ -103,7 +105,7 @@ def train_recipe(recipe: Recipe, faces: Faces, params: Params, fabric: Fabric, s
     until = time.process_time() + seconds
     for batch in epoch_batches(len(faces), batch_size, params.seed, device, 0):
         rng = seeded(device, params.seed, "process 0", state.step)
-        seen = partial(augment, params=knobs.augment, rng=rng) if recipe.augment else _as_it_is
+        seen = partial(augment, params=changes, rng=rng)
         real = to_images(data[batch])
         real = flip(real, rng) if recipe.flip else real
         fake = netG(torch.randn(batch_size, params.nz, 1, 1, generator=rng, device=device))
@@ -127,10 +129,6 @@ def train_recipe(recipe: Recipe, faces: Faces, params: Params, fabric: Fabric, s
         if time.process_time() >= until:
             break
     return state.shown, state.step * batch_size
-
-
-def _as_it_is(images: Tensor) -> Tensor:
-    return images
 
 
 def _bce_D(real: Tensor, fake: Tensor) -> Tensor:
