@@ -288,6 +288,7 @@ def test_a_databases_files_lie_in_the_main_checkout_too(tmp_path: Path, monkeypa
     """MLflow would take the temporary checkout, which DVC deletes, for all runs to come."""
     temporary = tmp_path / ".dvc/tmp/exps/standalone/tmp1"
     temporary.mkdir(parents=True)
+    (temporary / "params.yaml").touch()
     monkeypatch.chdir(temporary)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite+pysqlite:///{tmp_path}/team.db")
     with open_store() as (client, experiment_id):
