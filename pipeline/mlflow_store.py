@@ -120,7 +120,7 @@ def open_store() -> Iterator[tuple[MlflowClient, str]]:
     from mlflow.exceptions import MlflowException
 
     state, database = paths.state_dir(), _database()
-    if not (database or state).exists():
+    if not state.exists():
         require_project()
     state.mkdir(exist_ok=True)
     with FileLock(state / "mlflow.lock"):
