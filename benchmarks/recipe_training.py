@@ -69,7 +69,7 @@ RECIPES = {
     "… and of DiffAugment translation alone": replace(_RATES, augment=("translation",)),
 }
 CLASSIC = "classic loop"
-DEFAULTS = "… and twice the ratio"
+DEFAULTS = "… and of DiffAugment translation alone"
 
 
 def train_classic(files: Path, params: Params, seconds: float) -> tuple[Generator, int]:

@@ -35,7 +35,7 @@ from pipeline.metrics.backbone import open_backbone
 from pipeline.metrics.distances import kid
 from pipeline.metrics.features import extract_features
 from pipeline.packing import pack_faces, resize_face
-from pipeline.params import Params, load_params
+from pipeline.params import AugmentParams, Params, load_params
 from pipeline.reports.study import CLEANED, PRISTINE, RAW, Arm, Level, level_page
 from pipeline.soil import soil
 from pipeline.sources.importing import import_source
@@ -44,6 +44,8 @@ from pipeline.workers import open_workers
 
 ARMS = (RAW, CLEANED, PRISTINE)
 SETTINGS = {"batch_size": 64, "ngf": 16, "ndf": 16, "ngpu": 0}
+# As in pipeline/study.py.
+TRAINING = {"lr_ratio": 4.0, "augment": AugmentParams(color=True, translation=True, cutout=True)}
 DRAWN = 1_000
 
 
@@ -114,7 +116,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side, a core each")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that are started from here on
-    params = load_params().model_copy(update=SETTINGS)
+    read = load_params()
+    params = read.model_copy(update={**SETTINGS, "train": read.train.model_copy(update=TRAINING)})
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         lay_aside(arguments.folder, work, params)

@@ -77,9 +77,9 @@ def charts(verdicts: pa.Table, params: FilterParams) -> Iterator[Chart]:
 
 def _crossed(values: Column, rule: Rule, params: FilterParams) -> NDArray[np.bool_]:
     """Return where a measure itself speaks for the label: of the uniform pictures, say, some have contrast enough."""
-    limit = float(getattr(params, rule.param))
     if rule in _COPY_RULES:  # a copy's copy may be over the limit, and is told by the difference all the same
         return np.isfinite(values)
+    limit = float(getattr(params, rule.param))
     return values > limit if rule.over else values < limit
 
 

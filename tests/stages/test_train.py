@@ -171,7 +171,7 @@ def test_what_the_stage_writes(project: Path, run: FakeRun, capsys: pytest.Captu
         "ndf": "4",
         "nc": "3",
         "image_size": "32",
-        "train.lr_ratio": "4.0",
+        "train.lr_ratio": "2.0",
         "train.flip": "True",
         "weights": "live",
     }
